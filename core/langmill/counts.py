@@ -1,0 +1,228 @@
+"""A finished data set counted, for the people's pages: rows, sources, licences, models, and its funnel step by step.
+
+Everything is counted in one pass over the columns that are not text, so the size of a data set does not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langmill.assembly import Assembly, DatasetPlan
+from langmill.rows import SPLITS, Row, Split
+from langmill.store import RunFolder
+
+SAMPLES = 3
+_COLUMNS = ("id", "language", "split", "kind", "source", "licenses", "marks", "flags")
+
+
+@dataclass
+class Counts:
+    """What a data set holds. Keys are spelled beside each counter; ``samples`` are ids of rows to show, by language."""
+
+    rows: Counter[tuple[str, str]] = field(default_factory=Counter)  # language, split
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)  # language, kind
+    sources: Counter[tuple[str, str]] = field(default_factory=Counter)  # source, language
+    licenses: Counter[tuple[str, ...]] = field(default_factory=Counter)  # all licences of one row
+    source_licenses: dict[str, set[str]] = field(default_factory=dict)
+    writers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # step, model, prompt
+    flags: Counter[str] = field(default_factory=Counter)
+    demonstration: Counter[str] = field(default_factory=Counter)  # language
+    samples: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return self.rows.total()
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages that have rows, sorted."""
+        return sorted({language for language, _ in self.rows})
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have rows, in their usual order."""
+        return [split for split in SPLITS if any(found == split for _, found in self.rows)]
+
+    @property
+    def kind_names(self) -> list[str]:
+        """The kinds of body that there are."""
+        return sorted({kind for _, kind in self.kinds})
+
+    @property
+    def every_license(self) -> list[str]:
+        """The union of all rows' licences."""
+        return sorted({license for licenses in self.licenses for license in licenses})
+
+
+def count(store: RunFolder, dataset: str, split: Split | None = None) -> Counts:
+    """Count a finished data set, or one split of it. Raises MissingInput when it is not there."""
+    counts = Counts()
+    best: dict[str, dict[tuple[bool, str, str], tuple[bytes, str]]] = {}
+    for row in store.columns(dataset, _COLUMNS, split):
+        language, licenses, marks = row["language"], tuple(row["licenses"]), row["marks"]
+        counts.rows[language, row["split"]] += 1
+        counts.kinds[language, row["kind"]] += 1
+        counts.sources[row["source"], language] += 1
+        counts.licenses[licenses] += 1
+        counts.source_licenses.setdefault(row["source"], set()).update(licenses)
+        counts.writers.update({(mark["step"], mark["model"], mark["prompt"]) for mark in marks})
+        counts.flags.update(row["flags"])
+        if "demonstration" in row["flags"]:
+            counts.demonstration[language] += 1
+        shape = (bool(marks), row["kind"], marks[-1]["step"] if marks else "")
+        ranked = (hashlib.sha256(row["id"].encode()).digest(), row["id"])
+        shapes = best.setdefault(language, {})
+        shapes[shape] = min(shapes.get(shape, ranked), ranked)
+    counts.samples = {language: _varied(shapes) for language, shapes in sorted(best.items())}
+    return counts
+
+
+def _varied(shapes: Mapping[tuple[bool, str, str], tuple[bytes, str]]) -> list[str]:
+    """A few ids that differ in kind: one row as it came, the others made by a step where there are such."""
+    plain = [id for shape, (_, id) in sorted(shapes.items()) if not shape[0]]
+    made = [id for shape, (_, id) in sorted(shapes.items()) if shape[0]]
+    return [*plain[:1], *made[: SAMPLES - 1], *plain[1:]][:SAMPLES]
+
+
+def sample_rows(store: RunFolder, dataset: str, ids: Iterable[str]) -> dict[str, Row]:
+    """Rows by id, from one pass over the data set; stops when all are found."""
+    wanted = set(ids)
+    found: dict[str, Row] = {}
+    for row in store.rows(dataset) if wanted else ():
+        if row.id in wanted:
+            found[row.id] = row
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+# --- the funnel -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a step: what happened, to how many rows of each language. ``sign`` says how it moves the number of rows:
+    ``+`` came, ``-`` left, ``=`` what is there after the step, empty where it does not."""
+
+    sign: str
+    label: str
+    reason: str
+    counts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Over all languages."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a data set with what it counted, by language."""
+
+    name: str
+    number: int | None
+    counts: Mapping[str, Mapping[str, int]]
+
+    @property
+    def reads(self) -> bool:
+        """Whether this is the reading of a source."""
+        return self.name.startswith("read ")
+
+    def by_language(self, what: str) -> dict[str, int]:
+        """How many rows of each language; ``out`` is what is there after the step."""
+        if what == "out":
+            return {language: n.get("kept", 0) + n.get("made", 0) for language, n in self.counts.items()}
+        return {language: n[what] for language, n in self.counts.items() if n.get(what)}
+
+    def total(self, what: str) -> int:
+        """Over all languages; ``rejected`` and ``skipped`` add up their reasons."""
+        if what in ("rejected", "skipped", "flagged"):
+            return sum(self.total(f"{what}:{reason}") for reason in self.reasons(what))
+        return sum(self.by_language(what).values())
+
+    def reasons(self, what: str) -> dict[str, int]:
+        """The reasons behind ``rejected``, ``skipped`` or ``flagged``, the commonest first."""
+        found: Counter[str] = Counter()
+        for counts in self.counts.values():
+            for name, n in counts.items():
+                if name.startswith(f"{what}:"):
+                    found[name.split(":", 1)[1]] += n
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def lines(self) -> list[Line]:
+        """The step as an account: what came in, what was made and what left, what is there after."""
+        gone = self.total("read") - self.total("kept") - self.total("replaced") - self.total("dropped")
+        lines = [Line("", "read" if self.reads else "in", "", self.by_language("read"))]
+        for what, sign in (("made", "+"), ("replaced", "-"), ("dropped", "-")):
+            if counts := self.by_language(what):
+                lines.append(Line(sign, _WORDS[what], "", counts))
+        for reason in self.reasons("rejected"):
+            # Of a step that makes rows it is the work that was rejected; its parent stays, or was counted just above.
+            sign, label = ("-", "rejected") if gone else ("", "work rejected")
+            lines.append(Line(sign, label, reason, self.by_language(f"rejected:{reason}")))
+        for reason in self.reasons("skipped"):
+            lines.append(Line("-" if self.reads else "", "skipped", reason, self.by_language(f"skipped:{reason}")))
+        for reason in self.reasons("flagged"):
+            lines.append(Line("", "flagged", reason, self.by_language(f"flagged:{reason}")))
+        lines.append(Line("=", "kept" if self.reads else "out", "", self.by_language("out")))
+        return lines
+
+
+_WORDS = {"made": "made", "replaced": "parents replaced", "dropped": "parents dropped with their work"}
+
+
+def funnel(plan: DatasetPlan, facts: Mapping[str, Any]) -> list[Step]:
+    """The steps of a finished data set in the order they were taken."""
+    order = [(step.use, number) for number, step in enumerate(plan.steps)]
+    steps: list[Step] = []
+    for segment in facts["funnel"]:
+        named: dict[str, dict[str, Mapping[str, int]]] = {}
+        for key, counts in segment["counts"].items():
+            name, _, language = key.partition("\t")
+            named.setdefault(name, {})[language] = counts
+        first = segment["segment"].split(" ")[0]
+        start = int(first) if first.isdecimal() else 0
+        numbers = {use: number for use, number in reversed(order) if number >= start}
+        for name in sorted(named, key=lambda name: (numbers.get(name, len(order)), name)):
+            steps.append(Step(name, None if name.startswith("read ") else numbers.get(name), named[name]))
+    return steps
+
+
+# --- contamination ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Check:
+    """A step that held rows of ``dataset`` against another data set, and what it took out."""
+
+    dataset: str
+    use: str
+    against: str
+    rejected: int
+
+
+def checks(assembly: Assembly, store: RunFolder, dataset: str) -> list[Check]:
+    """How contamination of a data set was checked: its steps that hold rows against another data set, and those of the
+    data sets it is made from."""
+    plan = assembly.datasets[dataset]
+    facts = store.dataset_facts(dataset) or {"funnel": []}
+    found = [check for name in plan.inputs if name in assembly.datasets for check in checks(assembly, store, name)]
+    counted = {step.number: step.total("rejected") for step in funnel(plan, facts)}
+    for number, step in enumerate(plan.steps):
+        against = getattr(step.part, "against", None)
+        names: Sequence[str] = (against,) if isinstance(against, str) else tuple(against or ())
+        found += [Check(dataset, step.use, name, counted.get(number, 0)) for name in names]
+    return found
+
+
+def unchecked(assembly: Assembly, store: RunFolder, dataset: str) -> list[str]:
+    """The data sets that evaluators ask and against which a data set was never held."""
+    known = {dataset, *(check.against for check in checks(assembly, store, dataset))}
+    asked = dict.fromkeys(evaluator.data for _, evaluator in assembly.evaluators)
+    return [name for name in asked if name not in known]

@@ -1,0 +1,145 @@
+"""Training and scoring, each in a process of its own: memory goes back when it ends, and a trainer's patches touch nothing else.
+
+    python -m langmill.jobs RUN train STAGE
+    python -m langmill.jobs RUN evaluate NUMBER MODEL
+
+The job reads the run's folder alone (recipe.lock.yaml and Parquet): neither the sources nor a provider. It tells what it
+does as JSON lines on standard output, and ends when standard input closes, so that it never outlives the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from langmill.api import Context, Evaluator, Row, Split, Stage, Text, TrainJob
+from langmill.assembly import Assembly, assemble
+from langmill.errors import FactoryError, MissingInput
+from langmill.store import RunFolder
+
+
+class JobFailed(FactoryError):
+    """A job ended without a result; the message carries its last words and where the rest is."""
+
+
+def run_job(run: Path, kind: str, *names: str, log: Path) -> Iterator[Mapping[str, Any]]:
+    """Start a job and yield what it tells. Raises JobFailed or the FactoryError that the job met; standard error goes to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "langmill.jobs", str(run), kind, *names]
+    with (
+        log.open("ab") as stderr,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                event = _event(line)
+                if event.get("event") == "error":
+                    child.wait()
+                    failure = JobFailed(str(event["message"]))
+                    failure.exit_code = int(event["exit_code"])
+                    raise failure
+                if event:
+                    yield event
+            code = child.wait()
+        except BaseException:
+            child.kill()
+            raise
+    if code != 0:
+        words = log.read_text("utf-8", "replace").strip().splitlines()[-3:]
+        died = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+        raise JobFailed(f"the job {kind} {' '.join(names)} {died}: {' / '.join(words)} (all of it: {log})")
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    """A told line; anything a library printed is passed over."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _tell(event: Mapping[str, Any]) -> None:
+    sys.__stdout__.write(json.dumps(event, ensure_ascii=False) + "\n")  # type: ignore[union-attr]
+    sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+def train(assembly: Assembly, store: RunFolder, stage: Stage) -> None:
+    """Train one stage; its folder then holds the adapter and stage.json is the run's to write."""
+    trainer = assembly.trainer
+    assert trainer is not None
+    start = None if stage.start == "base" else store.adapter(stage.start)
+
+    def rows(split: Split) -> Iterator[Row]:
+        return store.rows(stage.data, split)
+
+    context = assembly.context(f"train.{stage.name}")
+    folder = store.stage(stage.name)
+    adapter = trainer.train(TrainJob(stage, start, rows, folder, context, _tell))
+    _tell({"event": "trained", "adapter": str(adapter.relative_to(store.root))})
+
+
+def evaluate(assembly: Assembly, store: RunFolder, evaluator: Evaluator, model: str) -> None:
+    """Score one model on the rows an evaluator asks for."""
+    context = assembly.context("eval")
+    if model in assembly.models:
+        llm = assembly.models[model]
+    else:
+        if assembly.trainer is None:
+            raise MissingInput(f"eval asks for '{model}', but the recipe trains nothing: add train:")
+        llm = assembly.trainer.open(None if model == "base" else store.adapter(model), context)
+    rows = chosen_rows(store, evaluator, context)
+    if not rows:
+        raise MissingInput(
+            f"eval: '{evaluator.data}' holds no {evaluator.split} rows: give a source of it test: 0.2, or another data set"
+        )
+    scores = evaluator.evaluate(rows, llm, context)
+    _tell({"event": "scores", "scores": [asdict(score) for score in scores.scores], "items": list(scores.items)})
+
+
+def chosen_rows(store: RunFolder, evaluator: Evaluator, context: Context) -> list[Row]:
+    """The rows that are asked: per language the first ``limit`` by a hash of the id."""
+    ranked: dict[str, list[tuple[bytes, Row]]] = {}
+    for row in store.rows(evaluator.data, evaluator.split):
+        if not isinstance(row.body, Text):
+            rank = hashlib.sha256(f"{context.seed}\0{row.id}".encode()).digest()
+            ranked.setdefault(row.language, []).append((rank, row))
+    limit = evaluator.limit
+    return [row for rows in ranked.values() for _, row in sorted(rows, key=lambda item: item[0])[:limit]]
+
+
+def _end_with_parent() -> None:
+    """Leave at once when the run is gone: its end closes our standard input."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> int:
+    """The process's whole life."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    store = RunFolder(Path(arguments[0]))
+    try:
+        assembly = assemble(store.recipe_lock)
+        if arguments[1] == "train":
+            train(assembly, store, next(stage for stage in assembly.stages if stage.name == arguments[2]))
+        else:
+            evaluate(assembly, store, assembly.evaluators[int(arguments[2])][1], arguments[3])
+    except FactoryError as error:
+        _tell({"event": "error", "message": str(error), "exit_code": error.exit_code})
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # not sys.exit: the thread that waits on standard input would hold the process

@@ -1,0 +1,255 @@
+"""A language pack: facts and prompts of one language, data only.
+
+A pack is a folder: ``pack.yaml`` in sections, each optional but ``identity``, and ``prompts/*.jinja``. A missing section or
+prompt switches off what needs it and says so when it is asked for. Prompts run in Jinja's immutable sandbox with strict
+undefined; row text goes in as a value and is never itself a template.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from langmill.errors import Fault, MissingInput, RecipeError, nearest
+from langmill.rows import Body, Chat, Choice, Message, Text
+from langmill.yaml12 import load_file
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+class Section(BaseModel):
+    """One section of a pack: closed, so that a misspelt fact is an error and not a silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Identity(Section):
+    """Which language this is."""
+
+    code: str = Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="BCP-47 code; also the folder's name")
+    name: str = Field(description="the name in English")
+    native_name: str = Field(description="the name in the language itself")
+    scripts: tuple[str, ...] = Field(min_length=1, description="ISO 15924 codes of the scripts it is written in")
+    lid_labels: tuple[str, ...] = Field(min_length=1, description="labels of fastText lid.176 that mean this language")
+    sample: str = Field(min_length=20, description="one sentence in the language, for checks")
+
+
+class Shingles(Section):
+    """How near-duplicate search cuts text."""
+
+    by: Literal["word", "character"]
+    size: int = Field(ge=1, le=20)
+
+
+class TextFacts(Section):
+    """How running text is cut."""
+
+    shingles: Shingles
+    sentence_ends: str
+
+
+class ChoiceFacts(Section):
+    """How a multiple-choice item is written down."""
+
+    letters: tuple[str, ...] = Field(min_length=2)
+    separator: str = Field(description="between letters when several answers are right")
+    option: str = Field(pattern=r"\{letter\}.*\{text\}", description="one option's line")
+    answer: str = Field(pattern=r"\{letters\}", description="the line that states the answer")
+
+
+class PackFile(Section):
+    """``pack.yaml`` whole."""
+
+    identity: Identity
+    text: TextFacts | None = None
+    choice: ChoiceFacts | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt and the hash of the templates it came from."""
+
+    messages: tuple[Message, ...]
+    hash: str
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One language. Sections that the pack leaves out are None; :meth:`need` turns that into a clear error."""
+
+    identity: Identity
+    text: TextFacts | None
+    choice: ChoiceFacts | None
+    templates: dict[str, str] = field(repr=False)
+    fingerprint: str = ""
+    folder: Path | None = field(default=None, compare=False)
+
+    @property
+    def code(self) -> str:
+        """The language's code."""
+        return self.identity.code
+
+    def need(self, section: Literal["text", "choice"]) -> Any:
+        """A section's facts; raises MissingInput when the pack does not have it."""
+        facts = getattr(self, section)
+        if facts is None:
+            raise MissingInput(
+                f"the language pack '{self.code}' has no section '{section}', which this step needs: "
+                f"add it to its pack.yaml, then: factory languages check {self.code}"
+            )
+        return facts
+
+    def render(self, name: str, **values: object) -> Prompt:
+        """The system prompt (when the pack has one) and the prompt ``name`` as messages.
+
+        Raises MissingInput for a prompt that the pack lacks, naming those it has.
+        """
+        system = [Message("system", self._text("system", {}))] if "system" in self.templates else []
+        used = self.templates.get("system", "") + "\0" + self._template(name)
+        return Prompt(
+            (*system, Message("user", self._text(name, values))),
+            f"{self.code}/{name}@{hashlib.sha256(used.encode()).hexdigest()[:12]}",
+        )
+
+    def lettered(self, options: Sequence[str]) -> list[str]:
+        """The options as lines with the language's letters."""
+        facts: ChoiceFacts = self.need("choice")
+        if len(options) > len(facts.letters):
+            raise MissingInput(
+                f"the language pack '{self.code}' has {len(facts.letters)} letters, an item has {len(options)} options: "
+                "add letters to choice.letters in its pack.yaml"
+            )
+        return [
+            facts.option.format(letter=letter, text=text) for letter, text in zip(facts.letters, options, strict=False)
+        ]
+
+    def letters(self, answers: Sequence[int]) -> str:
+        """The letters of the right answers, joined the language's way."""
+        facts: ChoiceFacts = self.need("choice")
+        return facts.separator.join(facts.letters[index] for index in answers)
+
+    def answer_line(self, answers: Sequence[int]) -> str:
+        """The line that states the answer, in the language's words."""
+        facts: ChoiceFacts = self.need("choice")
+        return facts.answer.format(letters=self.letters(answers))
+
+    def ask_choice(self, body: Choice, *, short: bool = False) -> str:
+        """The user message that puts a multiple-choice item: reason and answer, or (short) the letter alone."""
+        values = {
+            "question": body.question,
+            "options": self.lettered(body.options),
+            "context": body.context or "",
+            "several": len(body.answers) > 1,
+        }
+        return self._text("choice_short" if short else "choice", values)
+
+    def conversation(self, body: Body) -> tuple[Message, ...]:
+        """A body as the messages a model is trained on. A choice item ends in its rationale, if it has one, and the
+        answer line. Text has no conversation and raises ValueError."""
+        match body:
+            case Chat(messages=messages):
+                return messages
+            case Choice(explanation=explanation, answers=answers):
+                line = self.answer_line(answers)
+                short = not explanation
+                reply = self.letters(answers) if short else f"{explanation}\n{line}"
+                return (Message("user", self.ask_choice(body, short=short)), Message("assistant", reply))
+            case Text():
+                raise ValueError("running text is not a conversation")
+
+    def _template(self, name: str) -> str:
+        if name not in self.templates:
+            raise MissingInput(
+                f"the language pack '{self.code}' has no prompt '{name}': {nearest(name, self.templates)}. "
+                f"Add prompts/{name}.jinja to the pack, then: factory languages check {self.code}"
+            )
+        return self.templates[name]
+
+    def _text(self, name: str, values: dict[str, object]) -> str:
+        self._template(name)
+        return self._environment.get_template(name).render(values).strip()
+
+    @cached_property
+    def _environment(self) -> jinja2.Environment:
+        import jinja2
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        return ImmutableSandboxedEnvironment(
+            loader=jinja2.DictLoader(self.templates), undefined=jinja2.StrictUndefined, autoescape=False
+        )
+
+
+def read_pack(folder: Path) -> Pack:
+    """The pack in a folder. Raises RecipeError with every fault of its pack.yaml, each with its line."""
+    document = load_file(folder / "pack.yaml")
+    try:
+        facts = PackFile.model_validate(document.data)
+    except ValidationError as error:
+        raise RecipeError([document.fault(item["loc"], item["msg"]) for item in error.errors()]) from None
+    if facts.identity.code != folder.name:
+        raise RecipeError(
+            [
+                Fault(
+                    str(folder / "pack.yaml"),
+                    document.line(("identity", "code")),
+                    "identity.code",
+                    f"is '{facts.identity.code}', but the folder is called '{folder.name}': make them equal",
+                )
+            ]
+        )
+    templates = {path.stem: path.read_text("utf-8") for path in sorted((folder / "prompts").glob("*.jinja"))}
+    digest = hashlib.sha256((folder / "pack.yaml").read_bytes())
+    for name, text in templates.items():
+        digest.update(f"\0{name}\0{text}".encode())
+    return Pack(facts.identity, facts.text, facts.choice, templates, digest.hexdigest(), folder)
+
+
+PROMPTS: dict[str, dict[str, object]] = {
+    "system": {},
+    "expand": {"question": "Q", "answer": "A"},
+    "ask": {"passage": "P", "count": 2},
+    "translate": {"source": "S", "question": "Q", "answer": "A"},
+    "translate_choice": {"source": "S", "question": "Q", "options": ["X", "Y"], "explanation": "", "context": ""},
+    "explain": {"question": "Q", "options": ["A. X", "B. Y"], "answer": "A. X", "context": ""},
+    "choice": {"question": "Q", "options": ["A. X", "B. Y"], "context": "", "several": False},
+    "choice_short": {"question": "Q", "options": ["A. X", "B. Y"], "context": "", "several": False},
+}
+"""Every prompt that a built-in step asks for, with values of the right kind for each variable."""
+
+
+def faults_of(pack: Pack) -> list[str]:
+    """What a pack leaves out or gets wrong: sections, prompts, variables, letters. Empty when it is whole."""
+    import jinja2
+
+    faults = [f"section '{name}' is missing" for name in ("text", "choice") if getattr(pack, name) is None]
+    for name, values in PROMPTS.items():
+        if name not in pack.templates:
+            faults.append(f"prompt '{name}' is missing: add prompts/{name}.jinja")
+            continue
+        try:
+            text = pack.render(name, **values).messages[-1].content
+        except jinja2.TemplateError as error:
+            faults.append(f"prompt '{name}' does not render: {error}")
+            continue
+        unused = [key for key, value in values.items() if isinstance(value, str) and value and value not in text]
+        faults.extend(f"prompt '{name}' never shows its {key}" for key in unused)
+    for name in sorted(set(pack.templates) - set(PROMPTS)):
+        faults.append(f"prompt '{name}' is asked for by no built-in step: possible: {', '.join(PROMPTS)}")
+    if pack.choice and len(set(pack.choice.letters)) < len(pack.choice.letters):
+        faults.append("choice.letters holds a letter twice")
+    return faults
+
+
+def packs_in(package: str) -> Iterator[Pack]:
+    """Every pack folder inside an installed package: what a language plugin returns from ``register_languages``."""
+    root = Path(str(files(package)))
+    for path in sorted(root.glob("*/pack.yaml")):
+        yield read_pack(path.parent)

@@ -1,0 +1,382 @@
+"""One data set: read, step after step, keep or reject, write.
+
+Steps are cut into segments: neighbouring filters of scope row are fused, a filter of scope dataset and a step that asks a
+model stand alone. A segment's output is Parquet named by the hash of its input's content, the parts' options and code and
+the packs; that one mechanism is resume, cache and "kept".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langmill.api import Augmenter, Drop, Executor, Filter, Model, Reject, Row, RowFault, Skip
+from langmill.assembly import Assembly, DatasetPlan, StepPlan
+from langmill.calls import Engine
+from langmill.errors import BudgetReached, LanguageNotWritten
+from langmill.segments import (
+    ApplyWork,
+    JudgeWork,
+    Loaded,
+    LoadWork,
+    Partition,
+    PartRef,
+    SignWork,
+    Tally,
+    Workshop,
+    apply_drops,
+    judge_partition,
+    load_source,
+    sign_partition,
+    write_partition,
+)
+from langmill.store import RunFolder, file_hash, key_of
+from langmill.tables import count_rows, read_rejects, read_rows
+
+OPEN_ROWS = 4  # rows waiting for a model, for each call that may be in flight
+Report = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Makes data sets of one recipe in one run's folder."""
+
+    assembly: Assembly
+    store: RunFolder
+    workshop: Workshop
+    engine: Engine
+    report: Report
+    limit: int | None = None
+
+    def load(self, names: Sequence[str]) -> dict[str, Loaded]:
+        """Read sources that no data set of this run has read yet; each is one piece of work for the executor."""
+        works = []
+        for name in names:
+            loader = self.assembly.sources[name]
+            ref = self._ref("loaders", self.assembly.uses[name], loader, f"sources.{name}", name)
+            works.append(LoadWork(self.workshop, ref, self.store.work("sources", name), self.limit))
+        done: dict[str, Loaded] = {}
+        for loaded in self._map(load_source, works):
+            done[loaded.source] = loaded
+            rows = sum(partition.rows for partition in loaded.partitions)
+            self.report({"event": "source", "source": loaded.source, "rows": rows, "kept": loaded.kept})
+        return done
+
+    async def make(self, plan: DatasetPlan, sources: Mapping[str, Loaded]) -> dict[str, Any]:
+        """Make one data set; returns what dataset.json holds. Kept whole when nothing that decides it changed."""
+        partitions: list[Partition] = []
+        pieces: list[tuple[str, list[Partition]]] = []
+        for name in plan.inputs:
+            if name in sources:
+                partitions.extend(sources[name].partitions)
+                pieces.append((f"read {name}", list(sources[name].partitions)))
+            else:
+                partitions.extend(self._earlier(name))
+        fused: list[StepPlan] = []
+        for step in (*plan.steps, None):
+            if step is not None and isinstance(step.part, Filter) and step.part.scope == "row":
+                fused.append(step)
+                continue
+            if fused:
+                partitions = self._judge(plan, fused, partitions)
+                pieces.append((_slug(fused[0]), partitions))
+                fused = []
+            if step is None:
+                break
+            if isinstance(step.part, Augmenter):
+                partitions = await self._augment(plan, step, partitions)
+            else:
+                partitions = self._decide(plan, step, partitions)
+            pieces.append((_slug(step), partitions))
+        return self._finish(plan, partitions, pieces)
+
+    # --- segments ---
+
+    def _judge(self, plan: DatasetPlan, steps: Sequence[StepPlan], partitions: Sequence[Partition]) -> list[Partition]:
+        refs = tuple(self._step_ref(step) for step in steps)
+        shape = [self._shape(step) for step in steps]
+        folder = self.store.work(plan.name, _slug(steps[0]))
+        outs = [folder / f"{key_of('judge', part.content, shape)}.parquet" for part in partitions]
+        todo = [
+            JudgeWork(self.workshop, refs, part, out)
+            for part, out in zip(partitions, outs, strict=True)
+            if not out.exists()
+        ]
+        self._tell(plan, " + ".join(ref.name for ref in refs), len(partitions), len(todo))
+        for _ in self._map(judge_partition, todo):
+            pass
+        return [Partition.read(out) for out in outs]
+
+    def _decide(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
+        import pyarrow as pa
+
+        ref = self._step_ref(step)
+        folder = self.store.work(plan.name, _slug(step))
+        whole = key_of("decide", [part.content for part in partitions], self._shape(step))
+        outs = [folder / f"{key_of(whole, part.content)}.parquet" for part in partitions]
+        missing = [index for index, out in enumerate(outs) if not out.exists()]
+        self._tell(plan, ref.name, len(partitions), len(missing))
+        if missing:
+            works, position = [], 0
+            for part in partitions:
+                works.append(SignWork(self.workshop, ref, part, position))
+                position += part.rows
+            tables = list(self._map(sign_partition, works))
+            signatures = pa.concat_tables(tables).sort_by([("key", "ascending"), ("position", "ascending")])
+            decider = step.part
+            assert isinstance(decider, Filter)
+            drops = dict(
+                decider.decide(
+                    iter(signatures.to_batches()), _Fetch(partitions), self.workshop.step_context(step.place)
+                )
+            )
+            for index in missing:
+                part = partitions[index]
+                mine = {row.id: drops[row.id] for row in read_rows(part.path) if row.id in drops}
+                apply_drops(ApplyWork(part, ref.name, step.place, mine, outs[index]))
+        return [Partition.read(out) for out in outs]
+
+    async def _augment(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
+        part = step.part
+        assert isinstance(part, Augmenter)
+        name = part.llm or "llm"
+        model = self.engine.model(name)
+        chosen = self._chosen(part, partitions)
+        shape = [self._shape(step), self.assembly.models[name].identity(), chosen and key_of(sorted(chosen))]
+        folder = self.store.work(plan.name, _slug(step))
+        outs = [folder / f"{key_of('augment', item.content, shape)}.parquet" for item in partitions]
+        todo = [
+            (item, out)
+            for item, out in zip(partitions, outs, strict=True)
+            if not out.exists() or not Partition.read(out).complete
+        ]
+        self._tell(plan, step.use, len(partitions), len(todo))
+        takers = sum(
+            1 for item, _ in todo for row in read_rows(item.path) if part.takes(row) and (not chosen or row.id in chosen)
+        )
+        progress = {"done": 0, "rejected": 0, "skipped": 0}
+
+        def one_done(results: Sequence[Row | Drop | Skip]) -> None:
+            progress["done"] += 1
+            progress["rejected"] += sum(isinstance(item, Drop) for item in results)
+            progress["skipped"] += sum(isinstance(item, Skip) for item in results)
+            self.report({"event": "rows", "dataset": plan.name, "step": step.use, "of": takers, **progress})
+
+        gate = asyncio.Semaphore(OPEN_ROWS * self.assembly.models[name].concurrency)
+        waiting = asyncio.Semaphore(8)  # partitions in memory at once
+
+        async def one(item: Partition, out: Path) -> None:
+            async with waiting:
+                await self._augment_partition(step, part, model, item, out, chosen, gate, one_done)
+
+        results = await asyncio.gather(*(one(item, out) for item, out in todo), return_exceptions=True)
+        faults = [result for result in results if isinstance(result, BaseException)]
+        for fault in sorted(faults, key=lambda item: isinstance(item, BudgetReached)):
+            raise fault  # the budget last: anything else is the graver news
+        return [Partition.read(out) for out in outs]
+
+    async def _augment_partition(
+        self,
+        step: StepPlan,
+        part: Augmenter,
+        model: Model,
+        item: Partition,
+        out: Path,
+        chosen: frozenset[str] | None,
+        gate: asyncio.Semaphore,
+        one_done: Callable[[Sequence[Row | Drop | Skip]], None],
+    ) -> None:
+        context = self.workshop.step_context(step.place, model)
+
+        async def one(row: Row) -> Sequence[Row | Drop | Skip] | None:
+            if not part.takes(row) or (chosen is not None and row.id not in chosen):
+                return None
+            async with gate:
+                try:
+                    made: Sequence[Row | Drop | Skip] = list(await part.augment(row, context))
+                except LanguageNotWritten as fault:
+                    made = [Skip(fault.reason, fault.detail)]
+                except RowFault as fault:
+                    made = [Drop(fault.reason, fault.detail)]
+            one_done(made)
+            return made
+
+        rows = list(read_rows(item.path))
+        answers = await asyncio.gather(*(one(row) for row in rows), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer  # nothing of this partition is written; what was answered is in the ledger
+        kept: list[Row] = []
+        rejects: list[Reject] = []
+        tally = Tally()
+        for row, answer in zip(rows, answers, strict=True):
+            assert not isinstance(answer, BaseException)
+            self._gather(step, part, row, answer, kept, rejects, tally)
+        provider = any(reject.reason == "provider" for reject in rejects)
+        write_partition(out, kept, rejects, tally, complete=not provider)
+
+    def _gather(
+        self,
+        step: StepPlan,
+        part: Augmenter,
+        row: Row,
+        answer: Sequence[Row | Drop | Skip] | None,
+        kept: list[Row],
+        rejects: list[Reject],
+        tally: Tally,
+    ) -> None:
+        """Sort what came of one row into kept and rejected. A skipped or untouched row always passes; with keep: false a
+        parent goes when something was made of it or its work was rejected."""
+        name, language = step.use, row.language
+        tally.add(name, language, "read")
+        if answer is None:
+            kept.append(row)
+            tally.add(name, language, "kept")
+            return
+        made = [item for item in answer if isinstance(item, Row)]
+        drops = [item for item in answer if isinstance(item, Drop)]
+        if part.keep or not (made or drops):
+            kept.append(row)
+            tally.add(name, language, "kept")
+        else:
+            tally.add(name, language, "replaced" if made else "dropped")
+        for child in made:
+            kept.append(self._marked(child))
+            tally.add(name, child.language, "made")
+        for drop in drops:
+            rejects.append(Reject.of(row, step.place, drop))
+            tally.add(name, language, f"rejected:{drop.reason}")
+        for item in answer:
+            if isinstance(item, Skip):
+                tally.add(name, language, f"skipped:{item.reason}")
+
+    def _marked(self, child: Row) -> Row:
+        """Rows that a demonstration model wrote say so."""
+        writers = {mark.model for mark in child.origin.marks}
+        return child.flagged("demonstration") if writers & self._demonstration_models() else child
+
+    def _demonstration_models(self) -> set[str]:
+        return {llm.model for llm in self.assembly.models.values() if llm.demonstration}
+
+    # --- the end ---
+
+    def _finish(
+        self, plan: DatasetPlan, partitions: Sequence[Partition], pieces: Sequence[tuple[str, list[Partition]]]
+    ) -> dict[str, Any]:
+        write = [[use, part.model_dump(mode="json")] for use, part in plan.write]
+        key = key_of([part.content for part in partitions], write, [[name, _counts(items)] for name, items in pieces])
+        facts = self.store.dataset_facts(plan.name)
+        if facts and facts["key"] == key:
+            self.report({"event": "dataset", "dataset": plan.name, "kept": True, "files": facts["files"]})
+            return facts
+        rejects = {
+            f"{number:02d}-{name.replace(' ', '-')}": _rejects(items) for number, (name, items) in enumerate(pieces)
+        }
+        files = self.store.write_dataset(
+            plan.name,
+            (row for part in partitions for row in read_rows(part.path)),
+            {name: items for name, items in rejects.items()},
+        )
+        for use, exporter in plan.write:
+            exporter.export(
+                self.store.rows(plan.name), self.store.dataset(plan.name), self.workshop.context(f"{plan.name}.{use}")
+            )
+        funnel = [{"segment": name, "counts": _counts(items)} for name, items in pieces]
+        facts = {"name": plan.name, "key": key, "files": files, "funnel": funnel}
+        self.store.write_json(f"{plan.name}/dataset.json", facts)
+        self.report({"event": "dataset", "dataset": plan.name, "kept": False, "files": files})
+        return facts
+
+    def _earlier(self, name: str) -> list[Partition]:
+        """An earlier data set of this run, as partitions: its own data files."""
+        return [Partition(path, file_hash(path), count_rows(path)) for path in self.store.data_files(name)]
+
+    # --- small things ---
+
+    def _map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        executor: Executor = self.assembly.executor
+        return executor.map(work, items, self.workshop.context("run"))
+
+    def _ref(self, kind: str, use: str, part: Any, place: str, name: str) -> PartRef:
+        return PartRef(kind, use, part.model_dump(mode="json"), place, name)
+
+    def _step_ref(self, step: StepPlan) -> PartRef:
+        return self._ref("filters", step.use, step.part, step.place, step.use)
+
+    def _shape(self, step: StepPlan) -> list[object]:
+        """What decides a step's result beside its input: options, code, packs, and the data set it is held against."""
+        options = step.part.model_dump(mode="json", exclude={"llm"})
+        against = options.get("against")
+        facts = self.store.dataset_facts(against) if isinstance(against, str) else None
+        packs = [pack.fingerprint for _, pack in sorted(self.assembly.packs.items())]
+        return [step.use, options, step.code_id, packs, self.assembly.recipe.seed, facts and facts["key"]]
+
+    def _chosen(self, part: Augmenter, partitions: Sequence[Partition]) -> frozenset[str] | None:
+        """The rows a bounded step acts on: per language the first ``limit`` by a hash of the id."""
+        if part.limit is None:
+            return None
+        by_language: dict[str, list[tuple[bytes, str]]] = {}
+        for item in partitions:
+            for row in read_rows(item.path):
+                if part.takes(row):
+                    rank = hashlib.sha256(f"{self.assembly.recipe.seed}\0{row.id}".encode()).digest()
+                    by_language.setdefault(row.language, []).append((rank, row.id))
+        return frozenset(id for ranked in by_language.values() for _, id in sorted(ranked)[: part.limit])
+
+    def _tell(self, plan: DatasetPlan, step: str, partitions: int, todo: int) -> None:
+        self.report(
+            {"event": "step", "dataset": plan.name, "step": step, "partitions": partitions, "kept": partitions - todo}
+        )
+
+
+class _Fetch:
+    """Rows by id, read from their partitions when a filter verifies candidates; the last partition read stays at hand."""
+
+    def __init__(self, partitions: Sequence[Partition]):
+        self.partitions = partitions
+        self.home: dict[str, int] = {}
+        self.loaded: dict[int, dict[str, Row]] = {}
+
+    def __call__(self, ids: Sequence[str]) -> dict[str, Row]:
+        import pyarrow.parquet as pq
+
+        if not self.home:
+            for index, part in enumerate(self.partitions):
+                for id in pq.read_table(part.path, columns=["id"]).column("id").to_pylist():
+                    self.home[id] = index
+        found: dict[str, Row] = {}
+        for index in sorted({self.home[id] for id in ids}):
+            if index not in self.loaded:
+                if len(self.loaded) >= 16:
+                    self.loaded.pop(next(iter(self.loaded)))
+                self.loaded[index] = {row.id: row for row in read_rows(self.partitions[index].path)}
+            found.update({id: self.loaded[index][id] for id in ids if self.home[id] == index})
+        return found
+
+
+def _slug(step: StepPlan) -> str:
+    """A segment's folder: the place of its first step, e.g. ``steps[1] minhash``."""
+    number = step.place.rsplit("[", 1)[-1].rstrip("]")
+    return f"{int(number):02d} {step.use}"
+
+
+def _counts(partitions: Sequence[Partition]) -> dict[str, dict[str, int]]:
+    """The partitions' counts added up."""
+    tally = Tally()
+    for part in partitions:
+        for key, counts in part.counts.items():
+            step, language = key.split("\t")
+            for what, n in counts.items():
+                tally.add(step, language, what, n)
+    return tally.plain()
+
+
+def _rejects(partitions: Sequence[Partition]) -> Iterator[Reject]:
+    for part in partitions:
+        if part.rejects_path().exists():
+            yield from read_rejects(part.rejects_path())
+

@@ -1,0 +1,223 @@
+"""One recipe: data sets, then stages, then scores, then what people read. Running again continues."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from langmill import __version__
+from langmill.api import Stage
+from langmill.assembly import Assembly
+from langmill.calls import Engine
+from langmill.cards import write_cards, write_stage_card
+from langmill.errors import MissingInput
+from langmill.jobs import run_job
+from langmill.ledger import Ledger
+from langmill.pipeline import Pipeline
+from langmill.report import write_report
+from langmill.segments import Loaded, Workshop
+from langmill.store import RunFolder, file_hash, key_of
+from langmill.tables import write_text
+from langmill.yaml12 import dump
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call of ``factory run`` asks for. ``only`` reads the run's folder alone."""
+
+    until: Literal["data", "train"] | None = None
+    only: Literal["train", "eval"] | None = None
+    limit: int | None = None
+    max_cost: float | None = None
+    offline: bool = False
+    fresh: bool = False
+
+
+def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> int:
+    """Do what the recipe says; returns the exit code: 0 done, 4 finished with more rejects than the recipe allows.
+
+    Raises MissingInput before anything is written when a source is absent, BudgetReached when the cap is met.
+    """
+    if request.only is None and (absent := assembly.absent()):
+        raise MissingInput("these sources are not there:\n" + "\n".join(f"  {line}" for line in absent))
+    if request.only is not None and not store.recipe_lock.exists():
+        raise MissingInput(f"{store.root} is not a run's folder (it has no {store.recipe_lock.name}): factory run RECIPE")
+    with store.open_for_writing():
+        began = time.time()
+        if request.only is None:
+            _write_lock(assembly, store, fresh=request.fresh)
+        store.log("run", version=__version__, request=asdict(request))
+        facts: dict[str, Any] = {}
+        if request.only is None:
+            facts = asyncio.run(_make_data(assembly, store, request, report))
+        if request.until != "data":
+            if request.only != "eval":
+                for stage in assembly.stages:
+                    _train(assembly, store, stage, report)
+            if request.until != "train":
+                _evaluate(assembly, store, report)
+        _finish(assembly, store, facts, time.time() - began)
+        rejected = _rejected_share(assembly, store)
+        store.log("end", seconds=round(time.time() - began, 1), rejected_share=rejected)
+    return 4 if rejected > assembly.recipe.max_rejected else 0
+
+
+def _write_lock(assembly: Assembly, store: RunFolder, *, fresh: bool) -> None:
+    """Keep the recipe as run, and the plugin files that it names, so that the folder stands alone."""
+    if fresh:
+        for path in store.root.iterdir():
+            if path.name != ".lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in assembly.recipe.plugins:
+        target = store.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(assembly.file.parent / name, target)
+    # Without data_dir: the folder may be continued on a machine that has another one, or none.
+    locked = {key: value for key, value in assembly.locked.items() if key not in ("data_dir", "profiles")}
+    write_text(store.recipe_lock, dump(locked))
+
+
+async def _make_data(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> dict[str, Any]:
+    """All data sets, in the recipe's order; returns the sources' file hashes and the money spent."""
+    ledger = Ledger.open()
+    for notice in ledger.notices:
+        report({"event": "note", "text": notice})
+    workshop = Workshop(
+        assembly.registry, assembly.recipe.seed, tuple(assembly.packs), assembly.file.parent, assembly.data_dir,
+        request.offline, store.root,
+    )  # fmt: skip
+    budget = request.max_cost if request.max_cost is not None else assembly.recipe.budget
+    context = replace(assembly.context("llm"), offline=request.offline)
+    engine = Engine(assembly.models, ledger, run=str(store.root.resolve()), budget=budget, context=context, report=report)
+    pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit)
+    try:
+        async with engine:
+            _drain_on_interrupt(engine, report)
+            sources: dict[str, Loaded] = pipeline.load(_used_sources(assembly))
+            for plan in assembly.datasets.values():
+                await pipeline.make(plan, sources)
+                store.log("dataset", name=plan.name)
+    finally:
+        spent = ledger.summary(str(store.root.resolve()))
+        ledger.close()
+    files = {name: {Path(path).name: digest for path, digest in loaded.files.items()} for name, loaded in sources.items()}
+    return {"sources": files, "calls": spent}
+
+
+def _used_sources(assembly: Assembly) -> list[str]:
+    """The sources that some data set reads, in the recipe's order."""
+    used = {name for plan in assembly.datasets.values() for name in plan.inputs}
+    return [name for name in assembly.sources if name in used]
+
+
+def _drain_on_interrupt(engine: Engine, report: Report) -> None:
+    """First Ctrl-C: no new calls, those in flight are waited for. Second: stop at once; the ledger is whole either way."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def first() -> None:
+        report({"event": "note", "text": "stopping: calls in flight are finished and kept; Ctrl-C again stops at once"})
+        engine.drain()
+        if task is not None:
+            loop.add_signal_handler(signal.SIGINT, task.cancel)
+
+    loop.add_signal_handler(signal.SIGINT, first)
+
+
+def _train(assembly: Assembly, store: RunFolder, stage: Stage, report: Report) -> None:
+    """One stage, kept when its data, options and start are those of the last time."""
+    trainer = assembly.trainer
+    assert trainer is not None
+    start = store.read_json(f"train/{stage.start}/stage.json") if stage.start != "base" else None
+    data = [file_hash(path) for path in store.data_files(stage.data)]
+    packs = [pack.fingerprint for _, pack in sorted(assembly.packs.items())]
+    options = [assembly.train_use, trainer.model_dump(mode="json"), stage.model_dump(mode="json")]
+    key = key_of("stage", options, data, packs, start and start["key"])
+    done = store.read_json(f"train/{stage.name}/stage.json")
+    if done and done["key"] == key:
+        report({"event": "stage", "stage": stage.name, "kept": True})
+        return
+    folder = store.stage(stage.name)
+    begun = store.read_json(f"train/{stage.name}/begun.json")
+    if folder.exists() and (begun or {}).get("key") != key:
+        shutil.rmtree(folder)  # checkpoints of another recipe or other data can not be continued
+    store.write_json(f"train/{stage.name}/begun.json", {"key": key})
+    report({"event": "stage", "stage": stage.name, "kept": False})
+    began, adapter = time.time(), ""
+    for event in run_job(store.root, "train", stage.name, log=folder / "stderr.log"):
+        if event["event"] == "trained":
+            adapter = str(event["adapter"])
+        else:
+            kind = "training" if event["event"] == "step" else event["event"]
+            report({**event, "event": kind, "stage": stage.name})
+    facts = {"key": key, "adapter": adapter, "data": stage.data, "data_sha256": data, "seconds": time.time() - began}
+    write_stage_card(assembly, store, stage, facts)
+    store.write_json(f"train/{stage.name}/stage.json", facts)
+    store.log("stage", name=stage.name, seconds=round(time.time() - began, 1))
+
+
+def _evaluate(assembly: Assembly, store: RunFolder, report: Report) -> None:
+    """Every evaluator on every model it names, each pair kept when rows, options and weights are those of the last time."""
+    for number, (use, evaluator) in enumerate(assembly.evaluators):
+        rows = [file_hash(path) for path in store.data_files(evaluator.data, evaluator.split)]
+        packs = [pack.fingerprint for _, pack in sorted(assembly.packs.items())]
+        base = assembly.trainer.model_dump(mode="json", include={"base", "max_tokens"}) if assembly.trainer else None
+        for model in evaluator.models:
+            stage = store.read_json(f"train/{model}/stage.json")
+            key = key_of("eval", use, evaluator.model_dump(mode="json", exclude={"models"}), rows, packs, base, model, stage)
+            name = f"eval/{evaluator.data}.{use}.{model}.json"
+            done = store.read_json(name)
+            report({"event": "eval", "data": evaluator.data, "model": model, "kept": bool(done and done["key"] == key)})
+            if done and done["key"] == key:
+                continue
+            log = store.root / "eval" / f"{evaluator.data}.{use}.{model}.stderr.log"
+            for event in run_job(store.root, "evaluate", str(number), model, log=log):
+                if event["event"] == "scores":
+                    facts = {"key": key, "use": use, "data": evaluator.data, "split": evaluator.split, "model": model}
+                    store.write_json(name, {**facts, "scores": event["scores"], "items": event["items"]})
+                else:
+                    report({**event, "model": model})
+
+
+def _finish(assembly: Assembly, store: RunFolder, facts: Mapping[str, Any], seconds: float) -> None:
+    """Cards, manifest and report, from what lies in the folder."""
+    before = store.read_json("manifest.json") or {}
+    kept = {name: facts.get(name, before.get(name)) for name in ("sources", "calls")}
+    write_cards(assembly, store)
+    store.write_manifest(
+        {
+            "langmill": __version__,
+            "recipe": assembly.recipe.name,
+            "recipe_sha256": file_hash(store.recipe_lock),
+            "seed": assembly.recipe.seed,
+            "packs": {code: pack.fingerprint for code, pack in assembly.packs.items()},
+            "plugins": assembly.registry.plugins,
+            "seconds": round(seconds, 1),
+            **kept,
+        }
+    )
+    write_report(assembly, store)
+
+
+def _rejected_share(assembly: Assembly, store: RunFolder) -> float:
+    """Rejected rows and records over everything read, over all data sets; the worst data set counts."""
+    worst = 0.0
+    for name in assembly.datasets:
+        facts = store.dataset_facts(name) or {"funnel": []}
+        read = rejected = 0
+        for segment in facts["funnel"]:
+            for key, counts in segment["counts"].items():
+                read += counts.get("read", 0) if key.startswith("read ") else counts.get("made", 0)
+                rejected += sum(n for what, n in counts.items() if what.startswith("rejected:"))
+        worst = max(worst, rejected / read if read else 0.0)
+    return round(worst, 4)
+
+

@@ -1,0 +1,109 @@
+"""The catalogue: every part that ships, under the name a recipe uses. Registered exactly as an outside plugin's would be.
+
+A part's module is imported when a recipe uses the part, so that a recipe pays for what it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TypeVar
+
+from langmill.api import LLM, Augmenter, Evaluator, Executor, Exporter, Filter, Loader, Part, Trainer, hookimpl
+
+P = TypeVar("P", bound=Part)
+
+
+class Shelf(Mapping[str, type[P]]):
+    """Parts of one kind: name to class, imported from ``langmill_plugins.KIND.NAME`` when it is asked for."""
+
+    def __init__(self, kind: str, classes: Mapping[str, str]):
+        self.kind, self.classes = kind, classes
+
+    def __getitem__(self, name: str) -> type[P]:
+        part: type[P] = getattr(import_module(f"{__name__}.{self.kind}.{name}"), self.classes[name])
+        return part
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+@hookimpl
+def register_loaders() -> Mapping[str, type[Loader]]:
+    """Ways to read rows: formats first, then sets in their own layouts."""
+    return Shelf(
+        "loaders",
+        {
+            "jsonl": "JsonLines",
+            "csv": "Csv",
+            "parquet": "Parquet",
+            "huggingface": "HuggingFace",
+            "casimedicos": "CasiMedicos",
+            "cmexam": "CMExam",
+            "frenchmedmcqa": "FrenchMedMCQA",
+            "headqa": "HeadQA",
+            "igakuqa": "IgakuQA",
+            "kormedmcqa_cot": "KorMedMCQACoT",
+            "medmcqa": "MedMCQA",
+            "medqa": "MedQA",
+            "medquad": "MedQuad",
+            "openstax": "OpenStax",
+            "pubmedqa": "PubMedQA",
+            "rumeddanet": "RuMedDaNet",
+        },
+    )
+
+
+@hookimpl
+def register_filters() -> Mapping[str, type[Filter]]:
+    """Steps that drop rows."""
+    return Shelf(
+        "filters",
+        {
+            "decontaminate": "Decontaminate",
+            "exact": "Exact",
+            "language_id": "LanguageId",
+            "length": "Length",
+            "minhash": "MinHash",
+            "sound_choice": "SoundChoice",
+        },
+    )
+
+
+@hookimpl
+def register_augmenters() -> Mapping[str, type[Augmenter]]:
+    """Steps that make rows of rows."""
+    return Shelf("augmenters", {"ask": "Ask", "expand": "Expand", "explain": "Explain", "translate": "Translate"})
+
+
+@hookimpl
+def register_llms() -> Mapping[str, type[LLM]]:
+    """Models that answer."""
+    return Shelf("llms", {"litellm": "LiteLLM", "local": "Local", "replay": "Replay", "scripted": "Scripted"})
+
+
+@hookimpl
+def register_exporters() -> Mapping[str, type[Exporter]]:
+    """Ways to write rows."""
+    return Shelf("exporters", {"choice_jsonl": "ChoiceJsonl", "messages_jsonl": "MessagesJsonl"})
+
+
+@hookimpl
+def register_trainers() -> Mapping[str, type[Trainer]]:
+    """Ways to train."""
+    return Shelf("trainers", {"auto": "Auto", "peft": "Peft", "unsloth": "Unsloth"})
+
+
+@hookimpl
+def register_evaluators() -> Mapping[str, type[Evaluator]]:
+    """Scores."""
+    return Shelf("evaluators", {"choice_accuracy": "ChoiceAccuracy"})
+
+
+@hookimpl
+def register_executors() -> Mapping[str, type[Executor]]:
+    """Places to run."""
+    return Shelf("executors", {"local": "Local"})

@@ -1,0 +1,1 @@
+"""Built-in augmenters, one part a file."""

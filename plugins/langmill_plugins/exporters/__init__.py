@@ -1,0 +1,1 @@
+"""Built-in exporters, one part a file."""

@@ -1,0 +1,1 @@
+"""Built-in llms, one part a file."""

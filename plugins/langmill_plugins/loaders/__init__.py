@@ -1,0 +1,1 @@
+"""Built-in loaders, one part a file."""

@@ -1,0 +1,45 @@
+"""CMExam: questions of the Chinese national medical licensing examination, with explanations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from langmill.api import Row, RowFault, SourceContext
+
+from .reading import csv_rows, sheet_rows
+from .records import Entry, FileLoader, choice, get, key_of, lettered_lines, text_of
+
+# "as the picture shows", "see the table below"; 心电图 (electrocardiogram) and 表面 (surface) need no picture
+PICTURE = re.compile(r"[如见][下右左上附]?图|[下右左附]图|[如见][下附]表|见表\d")
+
+
+class CMExam(FileLoader):
+    """Reads CMExam (Chinese) from its spreadsheets or CSV files: Question, Options, Answer, Explanation.
+
+    The options are one cell, separated by line breaks or by the two characters ``\\n``. Rejected: the answer ``nan``, options
+    that do not start with A (the explanation's letters would no longer fit), stems that point at a picture or a table.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".csv")
+
+    def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
+        """One a row, named by the file and the row's number."""
+        split = self.file_split(path, context)
+        rows = sheet_rows(path) if path.suffix.lower() == ".xlsx" else csv_rows(path, ",", ())
+        for number, value in rows:
+            yield Entry(self.position(path, context, number), f"{path.name}:{number}", value, split, "zh")
+
+    def row(self, entry: Entry, context: SourceContext) -> Row:
+        """The item with its explanation."""
+        question = text_of(get(entry.value, "Question"), "question")
+        if PICTURE.search(question):
+            raise RowFault("needs_image", "the question points at a picture or table")
+        cell = text_of(get(entry.value, "Options"), "options")
+        options = lettered_lines(re.sub(r"\\n|\r\n?", "\n", cell), r"[\s.．、]+")
+        explanation = text_of(get(entry.value, "Explanation"), "explanation", optional=True).replace("\\n", "\n")
+        answers = key_of(get(entry.value, "Answer"), [chr(ord("A") + index) for index in range(len(options))])
+        body = choice(question, options, answers, explanation=None if explanation == "nan" else explanation)
+        return context.row(entry.record, "zh", body, split=entry.split)

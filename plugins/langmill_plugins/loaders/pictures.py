@@ -1,0 +1,18 @@
+"""Questions of English examinations that point at a picture."""
+
+from __future__ import annotations
+
+import re
+
+# A picture that has to be seen. "Laboratory values are shown below" brings them in the text, so 'shown' needs a picture's name.
+IN_ENGLISH = re.compile(
+    r"\b(shown|seen|depicted|given|displayed|provided|presented) (in|on|as) (the |an? )?((accompanying|adjacent|attached|following) )?"
+    r"(picture|image|figure|exhibit|photograph|photo|diagram|illustration)\b"
+    r"|\bsee (the )?(image|figure|exhibit|picture|photograph)\b"
+    r"|\b(image|figure) (A|B|C|1|2|3)\b|\b(picture|graph|image) shows\b|\b(is|are) shown\."
+    r"|\b(photo(micro)?graph|radiograph|x-ray|CXR|CT|MRI|tomography|tomogram|smear|ECG|EKG|electrocardiogram|echocardiogram|ultrasound"
+    r"|ultrasonography|image|histology|angiogram|angiography|electrophoresis result|pressure-volume loop)\b[^.?!]*"
+    r"\b(is|are|as) (shown|depicted|pictured)\b(?! (by|to|normal)\b)"
+    r"|\b(lesions?|rash|findings?|appearance)\b[^.?!]*\b(pictured|(as|is) shown( below)?(?=[.,]))",
+    re.IGNORECASE,
+)

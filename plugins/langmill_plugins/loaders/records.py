@@ -1,0 +1,250 @@
+"""From records to rows: the frame that every loader of files shares, and the checks that make a body.
+
+A loader names its records (:class:`Entry`) and makes a row of each. Whatever goes wrong with one record is a RowFault with a
+countable reason, and becomes a reject with file and line; the others are not touched.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from langmill.api import (
+    Chat,
+    Choice,
+    Context,
+    Field,
+    Loader,
+    Message,
+    MissingInput,
+    Reject,
+    Row,
+    RowFault,
+    SourceContext,
+    Split,
+)
+
+SPLIT_WORDS: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+}
+
+
+class Entry(NamedTuple):
+    """One record: ``place`` is ``file:line`` for people, ``record`` its name, ``value`` what the format gave or its fault."""
+
+    record: str
+    place: str
+    value: Any
+    split: Split | None = None
+    language: str = ""
+
+
+class FileLoader(Loader):
+    """A source made of files."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    own_split: bool = Field(
+        True, description="keep the source's own train, dev and test; false: a hash of the family decides"
+    )
+
+    def files(self, context: Context) -> list[Path]:
+        """The source's files; of a folder those that the format can be."""
+        found = super().files(context)
+        if context.path(self.path).is_dir():
+            found = [path for path in found if self.mine(path)]
+        if not found:
+            raise MissingInput(
+                f"{context.place}.path: no {' or '.join(self.suffixes)} file of this set below '{self.path}'"
+            )
+        return found
+
+    def mine(self, path: Path) -> bool:
+        """Whether a file found in the source's folder belongs to the set."""
+        return path.suffix.lower() in self.suffixes
+
+    def load(self, context: SourceContext) -> Iterator[Row | Reject]:
+        """Every record as a row or as a reject, in the files' order. A second record of one name is a reject."""
+        seen: set[str] = set()
+        for path in self.files(context):
+            yield from self.rows_of(self.entries(path, context), seen, context)
+
+    def rows_of(self, entries: Iterator[Entry], seen: set[str], context: SourceContext) -> Iterator[Row | Reject]:
+        """The rows and rejects of records; ``seen`` are the names met so far in the source, and grows."""
+        for entry in entries:
+            record, again = entry.record, 1
+            while record in seen:
+                again += 1
+                record = f"{entry.record}#{again}"
+            seen.add(record)
+            try:
+                if isinstance(entry.value, RowFault):
+                    raise entry.value
+                if again > 1:
+                    raise RowFault("duplicate_id", f"'{entry.record}' was there before")
+                yield self.row(entry, context)
+            except RowFault as fault:
+                detail = f"{entry.place}: {fault.detail}" if fault.detail else entry.place
+                yield context.reject(
+                    record, fault.reason, detail, excerpt=excerpt(entry.value), language=entry.language
+                )
+
+    @abstractmethod
+    def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
+        """The records of one file."""
+
+    @abstractmethod
+    def row(self, entry: Entry, context: SourceContext) -> Row:
+        """The row a record becomes. Raises RowFault when it can not."""
+
+    def position(self, path: Path, context: SourceContext, number: int | str) -> str:
+        """A record's name by its place: the file below the source's folder, without its ending, and a number."""
+        return f"{'.'.join(self.parts(path, context))}-{number}"
+
+    def parts(self, path: Path, context: SourceContext) -> tuple[str, ...]:
+        """Folders and stem of a file below the part of ``path`` that the recipe spells out."""
+        root = context.path(self.path)
+        while any(mark in str(root) for mark in "*?["):
+            root = root.parent
+        inside = path.relative_to(root) if root.is_dir() else Path(path.name)
+        return (*inside.parent.parts, inside.stem)
+
+    def file_split(self, path: Path, context: SourceContext) -> Split | None:
+        """The split a file's name tells (``train_v1.jsonl``), else its folders inside the source; None when none does."""
+        if not self.own_split:
+            return None
+        for part in reversed(self.parts(path, context)):
+            told = {SPLIT_WORDS[word] for word in re.split(r"[\W_]+", part.lower()) if word in SPLIT_WORDS}
+            if len(told) == 1:
+                return told.pop()
+        return None
+
+
+def excerpt(value: Any) -> str:
+    """The beginning of a record, for people; always fit to be written as UTF-8."""
+    if isinstance(value, RowFault):
+        return ""
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except RecursionError:
+        return ""
+    return text[:200].encode("utf-8", "replace").decode("utf-8")
+
+
+def name_of(value: Any) -> str:
+    """A set's own id as a record's name: one line, no blanks, at most 200 characters; empty when it has none."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return re.sub(r"[\s/\x00-\x1f\ud800-\udfff]+", "_", str(value).strip())[:200]
+
+
+def text_of(value: Any, name: str, *, optional: bool = False) -> str:
+    """A cell as text, stripped. Raises RowFault: ``no_NAME`` when it is empty, wrong_type, broken_text."""
+    if isinstance(value, float) and value != value:
+        value = None
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+        raise RowFault("wrong_type", f"{name} is a {type(value).__name__}, expected text")
+    text = "" if value is None else str(value).strip()
+    if not text and not optional:
+        raise RowFault(f"no_{name}", f"{name} is empty")
+    if "\0" in text or (not text.isascii() and re.search("[\ud800-\udfff]", text)):
+        raise RowFault("broken_text", f"{name} holds characters that are no text")
+    return text
+
+
+def get(value: Any, name: str) -> Any:
+    """A field of an object, None when it is not there. Raises RowFault wrong_type when ``value`` is no object."""
+    if not isinstance(value, dict):
+        raise RowFault("wrong_type", f"expected an object with '{name}', found a {type(value).__name__}")
+    return value.get(name)
+
+
+def key_of(value: Any, labels: Sequence[str]) -> tuple[int, ...]:
+    """The right answers as indices, from letters: ``C``, ``A,D``, ``ABDE`` or a list of letters.
+
+    Raises RowFault: no_answer (also for ``nan``, which spreadsheets leave), ambiguous_key (``a or d``: either counts),
+    bad_key when a letter names no option.
+    """
+    words = [str(item) for item in value] if isinstance(value, list | tuple) else [text_of(value, "answer")]
+    text = unicodedata.normalize("NFKC", " ".join(words)).strip().casefold()
+    if text in ("", "nan", "none", "null"):
+        raise RowFault("no_answer", f"the answer is '{text}'")
+    if re.search(r"\b(or|ou|oder|или|либо)\b|または|又は|或", text):
+        raise RowFault("ambiguous_key", f"the answer is '{text}'")
+    known = {unicodedata.normalize("NFKC", label).casefold(): index for index, label in enumerate(labels)}
+    found: set[int] = set()
+    for word in re.split(r"[\s,;/、·&+]+", text):
+        letters = [word] if word in known else list(word)
+        for letter in letters:
+            if letter not in known:
+                raise RowFault("bad_key", f"the answer is '{text}', possible: {', '.join(labels)}")
+            found.add(known[letter])
+    if not found:
+        raise RowFault("no_answer", f"the answer is '{text}'")
+    return tuple(sorted(found))
+
+
+def choice(
+    question: Any, options: Sequence[Any], answers: Sequence[int], *, explanation: Any = None, context: Any = None
+) -> Choice:
+    """A multiple-choice item of raw cells. Raises RowFault: no_question, no_options, empty_option, bad_key."""
+    if len(options) < 2:
+        raise RowFault("no_options", f"{len(options)} options")
+    texts = []
+    for number, option in enumerate(options, start=1):
+        text = text_of(option, "option", optional=True)
+        if not text:
+            raise RowFault("empty_option", f"option {number} of {len(options)} is empty")
+        texts.append(text)
+    if not answers:
+        raise RowFault("no_answer", "no option is right")
+    if min(answers) < 0 or max(answers) >= len(texts):
+        raise RowFault("bad_key", f"an answer points outside the {len(texts)} options")
+    return Choice(
+        text_of(question, "question"),
+        tuple(texts),
+        tuple(sorted(set(answers))),
+        text_of(explanation, "explanation", optional=True) or None,
+        text_of(context, "context", optional=True) or None,
+    )
+
+
+def lettered_lines(text: str, mark: str) -> list[str]:
+    """Options of one string, a line each: ``A`` + ``mark`` + text, in the letters' order. A line that does not start with
+    the next letter belongs to the option before it. Raises RowFault broken_options when the first is not A: the letters
+    that an explanation speaks of would then no longer fit."""
+    options: list[str] = []
+    for line in text.split("\n"):
+        letter = chr(ord("A") + len(options))
+        if found := re.match(rf"\s*{letter}{mark}", line):
+            options.append(line[found.end() :].strip())
+        elif options:
+            options[-1] = f"{options[-1]}\n{line.strip()}".strip()
+        elif line.strip():
+            raise RowFault("broken_options", f"the options do not start with A but with '{line.strip()[:20]}'")
+    return options
+
+
+def conversation(messages: Any) -> Chat:
+    """A conversation from ``[{role, content}, …]``. Raises RowFault bad_messages, no_question, no_answer."""
+    if not isinstance(messages, list):
+        raise RowFault("bad_messages", f"messages is a {type(messages).__name__}, expected a list")
+    turns: list[Message] = []
+    for number, item in enumerate(messages, start=1):
+        role = get(item, "role")
+        if role not in ("system", "user", "assistant"):
+            raise RowFault("bad_messages", f"message {number} has the role '{role}', possible: system, user, assistant")
+        turns.append(Message(role, text_of(get(item, "content"), "answer" if role == "assistant" else "question")))
+    roles = [turn.role for turn in turns if turn.role != "system"]
+    if not roles or roles[0] != "user" or roles[-1] != "assistant" or turns[-1].role != "assistant":
+        raise RowFault("bad_messages", "a conversation starts with the user and ends with the assistant")
+    return Chat(tuple(turns))

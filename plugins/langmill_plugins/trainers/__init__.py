@@ -1,0 +1,1 @@
+"""Built-in trainers, one part a file."""

@@ -1,0 +1,155 @@
+"""The model that training starts from: found on this machine, as a folder of safetensors, configuration and tokenizer.
+
+Nothing is fetched here but packaged models: a model of the hub must have been downloaded before, on purpose.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langmill.api import Context, MissingInput, missing_package, packaged_model
+
+from langmill_plugins.trainers.whole import whole_folder
+
+SAMPLE = 1 << 20  # bytes from either end of a weights file that go into a folder's identity
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model on this machine. ``identity`` tells two models apart; ``languages`` None: it does not say."""
+
+    name: str
+    folder: Path
+    identity: str
+    languages: frozenset[str] | None = None
+    demonstration: bool = False
+
+
+def find_base(name: str, context: Context) -> Base:
+    """``local/NAME`` (packaged), a folder (absolute or beside the recipe), or ``owner/name[@revision]`` of the hub.
+
+    Raises MissingInput, with what to type, when it is not on this machine or holds no safetensors.
+    """
+    if name.startswith("local/"):
+        packaged = packaged_model(name.removeprefix("local/"), context.offline)
+        folder = packaged.path.parent / "hf"
+        if not folder.is_dir():
+            convert_gguf(packaged.path, folder, packaged.eos_token, packaged.pad_token)
+        return Base(name, folder, f"sha256:{packaged.sha256}", packaged.languages, packaged.demonstration)
+    folder = context.path(name)
+    if folder.is_dir():
+        _check(folder, name)
+        return Base(name, folder, _identity(folder))
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise MissingInput(
+            f"train.base: there is no folder {folder}. Possible: local/NAME (packaged), a folder with config.json and "
+            "*.safetensors, or OWNER/NAME of the model hub once it is downloaded"
+        )
+    folder = _downloaded(name)
+    _check(folder, name)
+    return Base(name, folder, f"{name.partition('@')[0]}@{folder.name}")
+
+
+def quiet() -> None:
+    """No network, no bars, no warnings meant for notebooks: to be called before transformers is imported."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    try:
+        from transformers.utils import logging
+    except ImportError:
+        raise missing_package("training", "transformers", "train") from None
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder; a fast one, since masks need the place of each token in the text."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if not tokenizer.is_fast:
+        raise MissingInput(f"{folder} brings no tokenizer.json: save it once with a fast tokenizer")
+    if tokenizer.pad_token_id is None:  # padding carries no loss and gets no attention: any token will do
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def convert_gguf(gguf: Path, folder: Path, eos: str | None, pad: str | None) -> None:
+    """Unpack a GGUF file into a folder that transformers reads: bfloat16 safetensors, configuration, tokenizer, template.
+
+    ``eos`` and ``pad`` take the place of what the GGUF says, which can be wrong.
+    """
+    quiet()
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        import gguf as _  # noqa: F401  transformers reads the file through it
+    except ImportError:
+        raise missing_package(f"the base model {gguf.name}", "gguf", "train") from None
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
+    if eos:
+        tokenizer.eos_token = eos
+    if pad:
+        tokenizer.pad_token = pad
+    unpacked = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, local_files_only=True
+    )
+    # A model that came from a GGUF refuses to be saved, so its weights move into a fresh one.
+    config = copy.deepcopy(unpacked.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict(unpacked.state_dict(), strict=True)
+    model.tie_weights()
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    with whole_folder(folder) as work:
+        model.save_pretrained(work)
+        tokenizer.save_pretrained(work)
+
+
+def _downloaded(name: str) -> Path:
+    """The folder of a hub model in the hub client's own cache."""
+    repo, _, revision = name.partition("@")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise missing_package("training", "transformers", "train") from None
+    try:
+        return Path(snapshot_download(repo, revision=revision or None, local_files_only=True))
+    except Exception as fault:  # the client raises a handful of classes that all mean: not here
+        at = f" --revision {revision}" if revision else ""
+        raise MissingInput(
+            f"train.base: '{name}' is neither a folder nor downloaded ({type(fault).__name__}). With a network, once: "
+            f"hf download {repo}{at} --include '*.safetensors' '*.json' '*.jinja' '*.model'. "
+            "Without one: base: local/smollm2-135m-instruct"
+        ) from None
+
+
+def _check(folder: Path, name: str) -> None:
+    missing = [what for what in ("config.json", "*.safetensors", "tokenizer*") if not any(folder.glob(what))]
+    if missing:
+        raise MissingInput(
+            f"train.base: '{name}' ({folder}) lacks {', '.join(missing)}; weights are read from safetensors alone"
+        )
+
+
+def _identity(folder: Path) -> str:
+    """A hash of the configuration and of both ends of every weights file: reading all of a large model takes minutes."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"\0{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(SAMPLE))
+            file.seek(max(0, size - SAMPLE))
+            digest.update(file.read(SAMPLE))
+    return f"ends:{digest.hexdigest()}"
