@@ -18,6 +18,7 @@ from langmill.licenses import strictest, terms
 from langmill.pages import page
 from langmill.store import RunFolder
 from langmill.tables import write_text
+from langmill.training import result
 from langmill.yaml12 import dump
 
 NOT_FOR_CARE = "Not reviewed by clinicians. Not for care."
@@ -41,6 +42,7 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
     counted = {name: count(store, name, "train") for name in names}
     licenses = sorted({license for counts in counted.values() for license in counts.every_license})
     demonstration = sum((counts.demonstration for counts in counted.values()), Counter[str]())
+    figures = result(store, stage.name)
     files = [
         {"name": path.relative_to(store.root).as_posix(), "sha256": digest}
         for path, digest in zip(store.data_files(stage.data), facts.get("data_sha256") or (), strict=False)
@@ -52,14 +54,14 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         "language": sorted({language for counts in counted.values() for language in counts.languages}),
         **_front_license(licenses),
         "datasets": names,
-        "tags": ["langmill", "lora", *(["demonstration"] if demonstration else [])],
+        "tags": ["langmill", "lora", *(["demonstration"] if demonstration or figures.base_is_demonstration else [])],
     }
     text = page(
         "model_card.md.jinja",
         front=dump(front),
         recipe=assembly.recipe,
         stage=stage,
-        use=assembly.train_use,
+        use=assembly.recipe.train.use if assembly.recipe.train else "",
         trainer=assembly.trainer,
         chain=chain,
         counted=counted,
@@ -70,8 +72,9 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         demonstration=demonstration,
         checks=[check for name in names for check in checks(assembly, store, name)],
         unchecked=[(name, data) for name in names for data in unchecked(assembly, store, name)],
-        result=store.read_json(f"train/{stage.name}/result.json") or {},
+        result=figures,
         seconds=facts.get("seconds"),
+        adapter=PurePath(facts.get("adapter") or "adapter").name,
         not_for_care=NOT_FOR_CARE,
         version=__version__,
     )
@@ -111,7 +114,11 @@ def _front(assembly: Assembly, plan: DatasetPlan, counts: Counts) -> dict[str, A
         files = [{"split": split, "path": f"data/{folder}/{split}-*.parquet"} for split in splits]
         if files:
             configs.append({"config_name": name, "data_files": files})
-    tags = ["langmill", *(["synthetic"] if counts.writers else []), *(["demonstration"] if counts.demonstration else [])]
+    tags = [
+        "langmill",
+        *(["synthetic"] if counts.writers else []),
+        *(["demonstration"] if counts.demonstration else []),
+    ]
     return {
         "pretty_name": f"{assembly.recipe.name} · {plan.name}",
         "language": counts.languages,
@@ -187,7 +194,7 @@ def _limits(assembly: Assembly, counts: Counts, steps: Sequence[Any]) -> list[st
                 limits.append(f"{step.name}: {n:,} skipped ({reason}) in {codes}.")
     for flag, n in sorted(counts.flags.items()):
         if flag != "demonstration":
-            limits.append(f"{n:,} rows carry the flag {flag}: a step had doubts and kept them.")
+            limits.append(f"Rows that carry the flag {flag}, because a step had doubts and kept them: {n:,}.")
     for split in ("train", "test"):
         without = [code for code in counts.languages if not counts.rows[code, split]]
         if without and len(without) < len(counts.languages):

@@ -56,9 +56,9 @@ def line_chart(series: Sequence[Series], title: str) -> Plot | None:
         return 100 * (x - left) / (right - left), 100 * (high - y) / (high - low)
 
     parts = [
-        Markup('<svg class="plot" viewBox="0 0 100 100" preserveAspectRatio="none" role="img"><title>{}</title>').format(
-            title
-        )
+        Markup(
+            '<svg class="plot" viewBox="0 0 100 100" preserveAspectRatio="none" role="img"><title>{}</title>'
+        ).format(title)
     ]
     for y in y_at:
         at = place(left, y)[1]

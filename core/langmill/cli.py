@@ -246,8 +246,8 @@ def new(
 @app.command()
 def schema() -> None:
     """The JSON schema of a recipe, installed plugins included, for editors."""
-    from langmill.assembly import json_schema
     from langmill.registry import Registry
+    from langmill.schema import json_schema
 
     give(json_schema(Registry.of_installed()))
 

@@ -16,6 +16,7 @@ from langmill.rows import SPLITS, Row, Split
 from langmill.store import RunFolder
 
 SAMPLES = 3
+_Shape = tuple[bool, str, str]  # made by a model, kind, last step
 _COLUMNS = ("id", "language", "split", "kind", "source", "licenses", "marks", "flags")
 
 
@@ -29,6 +30,7 @@ class Counts:
     licenses: Counter[tuple[str, ...]] = field(default_factory=Counter)  # all licences of one row
     source_licenses: dict[str, set[str]] = field(default_factory=dict)
     writers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # step, model, prompt
+    made: int = 0  # rows with the mark of a model
     flags: Counter[str] = field(default_factory=Counter)
     demonstration: Counter[str] = field(default_factory=Counter)  # language
     samples: dict[str, list[str]] = field(default_factory=dict)
@@ -53,6 +55,14 @@ class Counts:
         """The kinds of body that there are."""
         return sorted({kind for _, kind in self.kinds})
 
+    def in_language(self, language: str) -> int:
+        """All rows of a language."""
+        return sum(n for (found, _), n in self.rows.items() if found == language)
+
+    def carrying(self, license: str) -> int:
+        """The rows that carry a licence, alone or with others."""
+        return sum(n for licenses, n in self.licenses.items() if license in licenses)
+
     @property
     def every_license(self) -> list[str]:
         """The union of all rows' licences."""
@@ -62,7 +72,7 @@ class Counts:
 def count(store: RunFolder, dataset: str, split: Split | None = None) -> Counts:
     """Count a finished data set, or one split of it. Raises MissingInput when it is not there."""
     counts = Counts()
-    best: dict[str, dict[tuple[bool, str, str], tuple[bytes, str]]] = {}
+    best: dict[str, dict[_Shape, list[tuple[bytes, str]]]] = {}
     for row in store.columns(dataset, _COLUMNS, split):
         language, licenses, marks = row["language"], tuple(row["licenses"]), row["marks"]
         counts.rows[language, row["split"]] += 1
@@ -71,22 +81,28 @@ def count(store: RunFolder, dataset: str, split: Split | None = None) -> Counts:
         counts.licenses[licenses] += 1
         counts.source_licenses.setdefault(row["source"], set()).update(licenses)
         counts.writers.update({(mark["step"], mark["model"], mark["prompt"]) for mark in marks})
+        counts.made += bool(marks)
         counts.flags.update(row["flags"])
         if "demonstration" in row["flags"]:
             counts.demonstration[language] += 1
         shape = (bool(marks), row["kind"], marks[-1]["step"] if marks else "")
         ranked = (hashlib.sha256(row["id"].encode()).digest(), row["id"])
-        shapes = best.setdefault(language, {})
-        shapes[shape] = min(shapes.get(shape, ranked), ranked)
+        alike = best.setdefault(language, {}).setdefault(shape, [])
+        if len(alike) < SAMPLES or ranked < alike[-1]:
+            alike.append(ranked)
+            alike.sort()
+            del alike[SAMPLES:]
     counts.samples = {language: _varied(shapes) for language, shapes in sorted(best.items())}
     return counts
 
 
-def _varied(shapes: Mapping[tuple[bool, str, str], tuple[bytes, str]]) -> list[str]:
-    """A few ids that differ in kind: one row as it came, the others made by a step where there are such."""
-    plain = [id for shape, (_, id) in sorted(shapes.items()) if not shape[0]]
-    made = [id for shape, (_, id) in sorted(shapes.items()) if shape[0]]
-    return [*plain[:1], *made[: SAMPLES - 1], *plain[1:]][:SAMPLES]
+def _varied(shapes: Mapping[_Shape, Sequence[tuple[bytes, str]]]) -> list[str]:
+    """A few ids that differ in kind: one row as it came, the others made by a step where there are such, then any."""
+    ids = {shape: [id for _, id in ranked] for shape, ranked in sorted(shapes.items())}
+    plain = [found[0] for shape, found in ids.items() if not shape[0]]
+    made = [found[0] for shape, found in ids.items() if shape[0]]
+    more = [id for found in ids.values() for id in found[1:]]
+    return [*plain[:1], *made[: SAMPLES - 1], *plain[1:], *made[SAMPLES - 1 :], *more][:SAMPLES]
 
 
 def sample_rows(store: RunFolder, dataset: str, ids: Iterable[str]) -> dict[str, Row]:
@@ -118,6 +134,10 @@ class Line:
     def total(self) -> int:
         """Over all languages."""
         return sum(self.counts.values())
+
+    def of(self, languages: Iterable[str]) -> int:
+        """Over some languages."""
+        return sum(self.counts.get(language, 0) for language in languages)
 
 
 @dataclass(frozen=True)
@@ -153,6 +173,15 @@ class Step:
                 if name.startswith(f"{what}:"):
                     found[name.split(":", 1)[1]] += n
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def why(self) -> str:
+        """All reasons in one line of words."""
+        kinds = ((what, self.reasons(what)) for what in ("rejected", "skipped", "flagged"))
+        listed = (
+            f"{what}: {', '.join(f'{reason} {n:,}' for reason, n in found.items())}" for what, found in kinds if found
+        )
+        return "; ".join(listed)
 
     @property
     def lines(self) -> list[Line]:

@@ -276,7 +276,7 @@ def _clash(what: str, first: Plugin, second: Plugin) -> str:
 
 
 def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @lru_cache(maxsize=8)

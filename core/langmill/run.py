@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,24 +79,24 @@ def _write_lock(assembly: Assembly, store: RunFolder, *, fresh: bool) -> None:
     for name in assembly.recipe.plugins:
         target = store.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(assembly.file.parent / name, target)
+        shutil.copyfile(assembly.file.folder / name, target)
     # Without data_dir: the folder may be continued on a machine that has another one, or none.
-    locked = {key: value for key, value in assembly.locked.items() if key not in ("data_dir", "profiles")}
+    locked = {key: value for key, value in assembly.file.merged.items() if key not in ("data_dir", "profiles")}
     write_text(store.recipe_lock, dump(locked))
 
 
 async def _make_data(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> dict[str, Any]:
     """All data sets, in the recipe's order; returns the sources' file hashes and the money spent."""
-    ledger = Ledger.open()
-    for notice in ledger.notices:
-        report({"event": "note", "text": notice})
+    ledger = Ledger()
+    if ledger.notice:
+        report({"event": "note", "text": ledger.notice})
     workshop = Workshop(
-        assembly.registry, assembly.recipe.seed, tuple(assembly.packs), assembly.file.parent, assembly.data_dir,
+        assembly.registry, assembly.recipe.seed, tuple(assembly.packs), assembly.file.folder, assembly.data_dir,
         request.offline, store.root,
     )  # fmt: skip
     budget = request.max_cost if request.max_cost is not None else assembly.recipe.budget
-    context = replace(assembly.context("llm"), offline=request.offline)
-    engine = Engine(assembly.models, ledger, run=str(store.root.resolve()), budget=budget, context=context, report=report)
+    context = assembly.context("llm", offline=request.offline)
+    engine = Engine(assembly.models, ledger, run=store.run_id, budget=budget, context=context, report=report)
     pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit)
     try:
         async with engine:
@@ -106,9 +106,9 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
                 await pipeline.make(plan, sources)
                 store.log("dataset", name=plan.name)
     finally:
-        spent = ledger.summary(str(store.root.resolve()))
+        spent = [usage._asdict() for usage in ledger.summary(store.run_id)]
         ledger.close()
-    files = {name: {Path(path).name: digest for path, digest in loaded.files.items()} for name, loaded in sources.items()}
+    files = {name: dict(loaded.files) for name, loaded in sources.items()}
     return {"sources": files, "calls": spent}
 
 
@@ -139,7 +139,7 @@ def _train(assembly: Assembly, store: RunFolder, stage: Stage, report: Report) -
     start = store.read_json(f"train/{stage.start}/stage.json") if stage.start != "base" else None
     data = [file_hash(path) for path in store.data_files(stage.data)]
     packs = [pack.fingerprint for _, pack in sorted(assembly.packs.items())]
-    options = [assembly.train_use, trainer.model_dump(mode="json"), stage.model_dump(mode="json")]
+    options = [assembly.file.merged["train"]["use"], trainer.model_dump(mode="json"), stage.model_dump(mode="json")]
     key = key_of("stage", options, data, packs, start and start["key"])
     done = store.read_json(f"train/{stage.name}/stage.json")
     if done and done["key"] == key:

@@ -39,9 +39,12 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     shared["ModelShape"] = {"oneOf": models} if models else {"type": "object"}
     shared["TrainShape"] = parts("trainers", stages=stages)
     properties = schema["properties"]
-    properties["sources"] = {**_about(properties["sources"]), "additionalProperties": {"$ref": "#/$defs/Source"}}
-    properties["run"] = {**_about(properties["run"]), **parts("executors")}
-    properties["eval"] = {**_about(properties["eval"]), "items": {"$ref": "#/$defs/Score"}}
+    for section in ("sources", "models", "datasets", "profiles"):
+        properties[section]["additionalProperties"] = False  # the pattern of names is all there may be
+    sources = properties["sources"]["patternProperties"]
+    sources.update({pattern: {"$ref": "#/$defs/Source"} for pattern in sources})
+    properties["run"] = {"description": properties["run"]["description"], **parts("executors")}
+    properties["eval"]["items"] = {"$ref": "#/$defs/Score"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -65,8 +68,3 @@ def _hoisted(shared: dict[str, Any], name: str, model: type[BaseModel], more: di
     schema["required"] = list(dict.fromkeys([*more, *schema.get("required", [])]))
     shared[name] = schema
     return {"$ref": f"#/$defs/{name}"}
-
-
-def _about(schema: dict[str, Any]) -> dict[str, Any]:
-    """What a property of the recipe is, without its shape's own reference."""
-    return {key: value for key, value in schema.items() if key not in ("$ref", "additionalProperties", "items")}

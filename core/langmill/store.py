@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -70,6 +71,15 @@ class RunFolder:
     def report(self) -> Path:
         """The page for people."""
         return self.root / "report.html"
+
+    @property
+    def run_id(self) -> str:
+        """What the ledger knows this run by, over all its resumes and wherever the folder is moved; made when first asked."""
+        facts = self.read_json("run.json")
+        if facts is None:
+            facts = {"id": uuid.uuid4().hex}
+            self.write_json("run.json", facts)
+        return str(facts["id"])
 
     def log(self, event: str, **facts: object) -> None:
         """Append one line to log.jsonl: never a prompt, a row or a key."""

@@ -128,8 +128,12 @@ plain = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False)
     | st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
-    | st.sampled_from(["no", "2e-4", "0o14", ".5", "1.", "~", "", "null", "2024-01-01", "a: b", "- a", "x\n\n y \n", "<<"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5).filter(str.isprintable), inner, max_size=3),
+    | st.sampled_from(
+        ["no", "2e-4", "0o14", ".5", "1.", "~", "", "null", "2024-01-01", "a: b", "- a", "x\n\n y \n", "<<"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5).filter(str.isprintable), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,18 +24,17 @@ from langmill_plugins.loaders.openstax import OpenStax
 from langmill_plugins.loaders.pubmedqa import PubMedQA
 from langmill_plugins.loaders.rumeddanet import RuMedDaNet
 
-DATA = Path(os.environ.get("FACTORY_DATA", "../shared/data"))
+DATA = Path(os.environ.get("FACTORY_DATA", ""))
 pytestmark = [
     pytest.mark.data,
-    pytest.mark.skipif(not (DATA / "medquad").is_dir(), reason="FACTORY_DATA holds no public sets"),
+    pytest.mark.skipif("FACTORY_DATA" not in os.environ, reason="FACTORY_DATA is not set"),
 ]
 
 
-@cache
-def load(loader: Loader, **shares: float) -> tuple[list[Row], list[Reject]]:
+def load(loader: Loader) -> tuple[list[Row], list[Reject]]:
     context = SourceContext(
         place="sources.set", seed=17, languages={}, folder=Path(), data_dir=DATA, source="set", license="x",
-        shares=tuple(shares.items()),  # type: ignore[arg-type]
+        shares=(("dev", loader.dev), ("test", loader.test)), splits=loader.splits,
     )  # fmt: skip
     found = list(loader.load(context))
     names = Counter(item.origin.record if isinstance(item, Row) else item.record for item in found)
@@ -72,10 +70,6 @@ def test_medquad_keeps_every_answer_and_counts_the_empty_ones() -> None:
         assert isinstance(row.body, Chat)
         assert " ?" not in row.body.question[-3:] and "??" not in row.body.question[-3:]
         assert "  " not in row.body.answer and "\n\n\n" not in row.body.answer
-
-
-def test_medquad_gives_flattened_lists_back() -> None:
-    rows, _ = load(MedQuad(path="$data_dir/medquad", license="x"))
     body = next(row.body for row in rows if row.origin.record == "7_SeniorHealth_QA.0000001-4")
     assert isinstance(body, Chat)
     assert body.question == "Who is at risk for Age-related Macular Degeneration?"
@@ -94,7 +88,7 @@ def test_medqa_in_both_layouts() -> None:
 
 
 def test_the_split_can_be_left_to_the_hash() -> None:
-    rows, _ = load(MedQA(path="$data_dir/medqa-usmle", license="x", own_split=False), dev=0.1, test=0.2)
+    rows, _ = load(MedQA(path="$data_dir/medqa-usmle", license="x", splits={"test": None}, dev=0.1, test=0.2))
     share = Counter(row.split for row in rows)
     assert 0.05 < share["dev"] / len(rows) < 0.15 and 0.15 < share["test"] / len(rows) < 0.25
 
@@ -118,9 +112,9 @@ def test_cmexam_reads_the_options_out_of_their_cell() -> None:
     assert len(rows) + len(rejects) == 4500 and where(rows) == {"zh dev": 4488}
     assert reasons(rejects) == {"no_answer": 1, "broken_options": 1, "needs_image": 10}
     bodies = choices(rows)
-    # 132 rows with several letters, 127 with four options, less what was rejected
+    # 132 items with several letters; 127 with four options, one of them without A and one with a picture
     assert sum(len(body.answers) > 1 for body in bodies) == 132
-    assert Counter(len(body.options) for body in bodies) == {5: 4362, 4: 126}
+    assert Counter(len(body.options) for body in bodies) == {5: 4363, 4: 125}
     assert not any("\\n" in option or option[:2] in ("A ", "B ", "E ") for body in bodies for option in body.options)
 
 
@@ -138,7 +132,10 @@ def test_igakuqa_rejects_what_needs_a_picture_and_what_is_no_choice() -> None:
 def test_frenchmedmcqa_keeps_every_right_answer() -> None:
     rows, rejects = load(FrenchMedMCQA(path="$data_dir/frenchmedmcqa", license="x"))
     assert len(rows) + len(rejects) == 2171 + 312
-    assert reasons(rejects) == {"needs_image": 5, "duplicate_id": 1} and where(rows) == {"fr train": 2166, "fr dev": 311}
+    assert reasons(rejects) == {"needs_image": 5, "duplicate_id": 1} and where(rows) == {
+        "fr train": 2166,
+        "fr dev": 311,
+    }
     several = [row for row in rows if row.split == "train" and len(choices([row])[0].answers) > 1]
     lost = [reject for reject in rejects if "train.json" in reject.detail and "'type': 'multiple'" in reject.excerpt]
     assert 1576 - 5 <= len(several) + len(lost) <= 1576
@@ -182,7 +179,9 @@ def test_headqa_agrees_with_the_gold_files() -> None:
 def test_casimedicos_is_readable_in_three_languages() -> None:
     rows, rejects = load(CasiMedicos(path="$data_dir/casimedicos", license="x"))
     assert rejects == []
-    assert where(rows) == {f"{code} {split}": n for code in ("en", "es", "fr") for split, n in (("train", 381), ("dev", 55))}
+    assert where(rows) == {
+        f"{code} {split}": n for code in ("en", "es", "fr") for split, n in (("train", 381), ("dev", 55))
+    }
     keys: dict[str, set[tuple[int, ...]]] = {}
     for row in rows:
         body = choices([row])[0]
@@ -206,11 +205,15 @@ def test_casimedicos_text_reads_as_written() -> None:
 
 def test_kormedmcqa_cot_takes_the_chat_apart() -> None:
     rows, rejects = load(KorMedMCQACoT(path="$data_dir/kormedmcqa-cot", license="x"))
-    assert len(rows) + len(rejects) == 1000 and reasons(rejects) == {"needs_image": 1} and where(rows) == {"ko train": 999}
+    assert (
+        len(rows) + len(rejects) == 1000 and reasons(rejects) == {"needs_image": 1} and where(rows) == {"ko train": 999}
+    )
     bodies = choices(rows)
     assert {len(body.options) for body in bodies} == {5}
     assert not any("[문제]" in body.question or "[선택지]" in body.question for body in bodies)
-    assert all(body.explanation and "정답: " not in body.explanation.splitlines()[-1] for body in bodies)
+    last = [str(body.explanation).splitlines()[-1] for body in bodies]
+    assert all(body.explanation for body in bodies) and not any(line.startswith("정답:") for line in last)
+    assert not any(line in ("Final answer:", "Thus, final answer:", "최종 답변:", "최종적으로:") for line in last)
 
 
 def test_openstax_passages_end_where_paragraphs_end() -> None:
@@ -244,9 +247,13 @@ def test_exams_with_a_column_an_option_through_csv() -> None:
     rows, rejects = load(Csv(path="$data_dir/cmmlu/data", license="x", **fields))
     assert rejects == [] and where(rows) == {"zh dev": 35, "zh test": 1722}
     columns = ("question", *letters, "answer")
-    rows, rejects = load(Csv(path="$data_dir/jmmlu/JMMLU", license="x", body="choice", language="ja", columns=columns, options=letters))
+    rows, rejects = load(
+        Csv(path="$data_dir/jmmlu/JMMLU", license="x", body="choice", language="ja", columns=columns, options=letters)
+    )
     assert rejects == [] and where(rows) == {"ja train": 831}
     assert not any("﻿" in words(row.body) for row in rows)
     options = tuple(f"option{letter}" for letter in letters)
-    rows, rejects = load(Csv(path="$data_dir/jmed-llm/datasets/crade.csv", license="x", body="choice", language="ja", options=options))
+    rows, rejects = load(
+        Csv(path="$data_dir/jmed-llm/datasets/crade.csv", license="x", body="choice", language="ja", options=options)
+    )
     assert rejects == [] and len(rows) == 100

@@ -29,6 +29,7 @@ def page(template: str, **values: object) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters.update(cell=cell, number=number, plain=plain, money=money, percent=percent)
     return environment.get_template(template).render(values)
@@ -58,7 +59,7 @@ def plain(text: Any, length: int = 1600) -> str:
 def cell(text: Any) -> str:
     """Text inside a Markdown line or table: nothing in it can end the cell, open a tag or make a link."""
     shown = " ".join(_CONTROLS.sub("\ufffd", str(text)).split())
-    return re.sub(r"([\\|`*_\[\]<>&])", lambda found: _ESCAPES.get(found[1], "\\" + found[1]), shown)
+    return re.sub(r"([\\|`*\[\]<>&]|(?<!\w)_|_(?!\w))", lambda found: _ESCAPES.get(found[1], "\\" + found[1]), shown)
 
 
 _ESCAPES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}

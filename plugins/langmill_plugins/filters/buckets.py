@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ def buckets(signatures: Iterator[pa.RecordBatch]) -> Iterator[list[Record]]:
     Records of keys that occur once never become Python objects, so that a large data set costs little here.
     """
     import numpy as np
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     held: list[Record] = []
@@ -27,7 +27,7 @@ def buckets(signatures: Iterator[pa.RecordBatch]) -> Iterator[list[Record]]:
         keys = batch.column("key")
         new = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy(zero_copy_only=False)
         starts = np.concatenate(([0], np.flatnonzero(new) + 1, [len(keys)]))
-        runs = [(int(start), int(end)) for start, end in zip(starts[:-1], starts[1:], strict=True)]
+        runs = [(int(start), int(end)) for start, end in pairwise(starts)]
         first, last = runs[0], runs[-1]
         if held and held[0]["key"] == keys[0].as_py():
             held += _records(batch, *first)

@@ -12,13 +12,11 @@ from langmill_plugins.filters.wording import Sides, choice_key, digest, folded
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RANK = {"test": 0, "dev": 1, "train": 2}
-
 
 class Exact(Filter):
     """Drops rows that repeat an earlier one word for word, whatever their case, spacing and width of letters.
 
-    Question and answer count together: equal questions with different answers stay, and so do equal answers to different
+    Question and answer count together: equal questions with different answers stay, as do equal answers to different
     questions. Of a choice item the context, the question and the options count, in any order of the options; an item
     with the same options and another key is dropped as `conflicting_answer`. Kept is a row of test before dev before
     train, then one with a rationale, then the earlier one: a test row goes only for another test row.
@@ -34,13 +32,16 @@ class Exact(Filter):
             {
                 "key": pa.array([_key(row) for row in rows], pa.binary()),
                 "id": pa.array([row.id for row in rows], pa.string()),
-                "rank": pa.array([_rank(row) for row in rows], pa.int8()),
+                "rank": pa.array([rank(row) for row in rows], pa.int8()),
                 "answer": pa.array([_answer(row) for row in rows], pa.binary()),
             }
         )
 
     def decide(
-        self, signatures: Iterator[pa.RecordBatch], fetch: Callable[[Sequence[str]], Mapping[str, Row]], context: StepContext
+        self,
+        signatures: Iterator[pa.RecordBatch],
+        fetch: Callable[[Sequence[str]], Mapping[str, Row]],
+        context: StepContext,
     ) -> Iterator[tuple[str, Drop]]:
         """Every row but the best of its key."""
         for bucket in buckets(signatures):
@@ -61,9 +62,10 @@ def _key(row: Row) -> bytes:
     return digest((row.body.kind, *map(folded, sides.question), "\0", *map(folded, sides.answer)))
 
 
-def _rank(row: Row) -> int:
-    plain = not (isinstance(row.body, Choice) and row.body.explanation)
-    return 2 * RANK[row.split] + plain
+def rank(row: Row) -> int:
+    """Which of two alike rows stays, lowest first: test before dev before train, then a choice item with a rationale."""
+    plain = not (isinstance(row.body, Choice) and (row.body.explanation or "").strip())
+    return 2 * ("test", "dev", "train").index(row.split) + plain
 
 
 def _answer(row: Row) -> bytes:

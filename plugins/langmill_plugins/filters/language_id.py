@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import PrivateAttr
 
 from langmill.api import (
-    Body, Chat, Choice, Drop, Field, Filter, Flag, Pack, Row, StepContext, Text, missing_package, packaged_model,
+    Body,
+    Chat,
+    Choice,
+    Drop,
+    Field,
+    Filter,
+    Flag,
+    Pack,
+    Row,
+    StepContext,
+    Text,
+    missing_package,
+    packaged_model,
 )  # fmt: skip
 from langmill_plugins.filters.scripts import KANA, han_reading, letters_by_script, scripts_of
 
@@ -17,40 +29,45 @@ if TYPE_CHECKING:
 
 LONGEST = 4000  # characters of a side that the model reads; the scripts are counted over all of it
 FOREIGN = 0.3  # below this share of letters in its own scripts a text is not in its language, drug names or not
+SURE = 0.9  # what it takes to drop a row for one side when another reads as it should: names of diseases mislead
 TELLING = 0.2  # above this share of its letters, kana or hangul name the language
+EAST_ASIAN = {"ja", "ko", "wuu", "yue", "zh"}  # of a text without one of their letters the model is mistaken
 
 
 class Reading(NamedTuple):
-    """What a text reads as: a label of lid.176, and how sure (0..1); ``label`` is empty when it can not be told."""
+    """What a text reads as: a label of lid.176, empty when it can not be told; its score, 0 to 1; and whether the letters
+    themselves say so, which outweighs any score."""
 
     label: str
     score: float
+    by_script: bool = False
 
 
 class LanguageId(Filter):
     """Drops rows that are not written in the language they claim.
 
     Two witnesses: the scripts of the letters (kana is Japanese, hangul Korean, Han without kana Chinese or Japanese by
-    their national character sets), and fastText's lid.176 for what scripts do not tell. The question and the answer of a chat
-    are judged apart, and so are the question of a choice item and its explanation; options are often names in Latin letters
-    and count only where the question alone is too short. A row none of whose sides has `least_characters`
+    their national character sets), and fastText's lid.176 for what scripts do not tell. The question and the answer of a
+    chat are judged apart, and so are the question of a choice item and its explanation; options are often names in Latin
+    letters and count only where the question alone is too short. A row none of whose sides has `least_characters`
     letters gets the flag `too_short_to_tell` and is kept; where the model is less sure than `min_score` that it reads
-    another language, the row gets the flag `language_unsure` and is kept.
+    another language, or less sure than 0.9 while another side reads as claimed, it gets the flag `language_unsure`.
     """
 
-    min_score: float = Field(0.5, ge=0, le=1, description="how sure the model must be of another language to drop a row")
+    min_score: float = Field(0.5, ge=0, le=1, description="least score of another language that drops a row")
     least_characters: int = Field(
         20, ge=1, description="letters below which a side is not judged; a Han, kana or hangul letter counts as three"
     )
-    model: str | None = Field(None, description="another fastText model, as a path; the packaged lid.176.ftz if left out")
+    model: str | None = Field(None, description="path of another fastText model than the packaged lid.176.ftz")
 
     _model: Any = PrivateAttr(None)
 
     def judge(self, rows: Sequence[Row], context: StepContext) -> list[Drop | Flag | None]:
         """Verdicts; the model sees all sides of the batch at once."""
-        sides = [(index, name, text) for index, row in enumerate(rows) for name, text in _sides(row.body, self.least_characters)]
+        least = self.least_characters
+        sides = [(index, name, text) for index, row in enumerate(rows) for name, text in _sides(row.body, least)]
         letters = [letters_by_script(text) for _, _, text in sides]
-        long = [_weight(counts) >= self.least_characters for counts in letters]
+        long = [_weight(counts) >= least for counts in letters]
         claims = [context.pack(rows[index].language) for index, _, _ in sides]
         readings: list[Reading | None] = [
             by_script(text, counts, pack) if enough else None
@@ -59,22 +76,25 @@ class LanguageId(Filter):
         ask = [index for index, reading in enumerate(readings) if long[index] and reading is None]
         answers = self._predict([sides[index][2] for index in ask], context)
         for index, scores in zip(ask, answers, strict=True):
-            readings[index] = self._weigh(scores, own_share(letters[index], claims[index]), claims[index])
-        verdicts: list[Drop | Flag | None] = [Flag("too_short_to_tell") for _ in rows]
-        for (index, name, _), reading, pack in zip(sides, readings, claims, strict=True):
-            if reading is not None and not isinstance(verdicts[index], Drop):
-                verdicts[index] = _verdict(name, reading, pack, verdicts[index])
-        return verdicts
+            readings[index] = self._weigh(scores, letters[index], claims[index])
+        told: list[list[tuple[str, Reading]]] = [[] for _ in rows]
+        for (index, name, _), reading in zip(sides, readings, strict=True):
+            if reading is not None:
+                told[index].append((name, reading))
+        return [_verdict(found, context.pack(row.language)) for row, found in zip(rows, told, strict=True)]
 
-    def _weigh(self, scores: Mapping[str, float], share: float, pack: Pack) -> Reading:
+    def _weigh(self, scores: Mapping[str, float], letters: Counter[str], pack: Pack) -> Reading:
         """The claimed language if it is the likeliest; another one if the model, or the script, is sure of it."""
         own = set(pack.identity.lid_labels)
         mine = sum(score for label, score in scores.items() if label in own)
-        label, best = max(
-            (item for item in scores.items() if item[0] not in own), key=lambda item: item[1], default=("", 0.0)
-        )
+        if any(letters[name] for name in ("CJK", "HANGUL", *KANA)):
+            others = [item for item in scores.items() if item[0] not in own]
+        else:
+            others = [item for item in scores.items() if item[0] not in own | EAST_ASIAN]
+        label, best = max(others, key=lambda item: item[1], default=("", 0.0))
+        share = own_share(letters, pack)
         if share < FOREIGN:
-            return Reading(label or "another script", 1 - share)
+            return Reading(label or "another script", 1 - share, True)
         if mine >= best:
             return Reading(pack.identity.lid_labels[0], mine)
         return Reading(label, best) if best >= self.min_score else Reading("", best)
@@ -102,15 +122,15 @@ def by_script(text: str, letters: Counter[str], pack: Pack) -> Reading | None:
     total = letters.total()
     kana, hangul, han = (sum(letters[name] for name in names) / total for names in (KANA, ("HANGUL",), ("CJK",)))
     if kana > TELLING:
-        return Reading("ja", kana + han)
+        return Reading("ja", kana + han, True)
     if hangul > FOREIGN:
-        return Reading("ko", hangul)
+        return Reading("ko", hangul, True)
     if kana + han > FOREIGN:
         told = han_reading(text) or ("ja" if kana else "")
         if not told and "ja" in pack.identity.lid_labels and letters["CJK"] >= 20:
             return None
         claimed = next((label for label in pack.identity.lid_labels if label in ("zh", "ja")), "zh")
-        return Reading(told or claimed, kana + han)
+        return Reading(told or claimed, kana + han, True)
     return None
 
 
@@ -120,12 +140,19 @@ def own_share(letters: Counter[str], pack: Pack) -> float:
     return sum(letters[name] for name in own) / letters.total() if own else 1.0
 
 
-def _verdict(name: str, reading: Reading, pack: Pack, so_far: Drop | Flag | None) -> Drop | Flag | None:
-    if not reading.label:
-        return Flag("language_unsure")
-    if reading.label in pack.identity.lid_labels:
-        return so_far if so_far == Flag("language_unsure") else None
-    return Drop("wrong_language", f"{name} claims {pack.code}, reads {reading.label} {reading.score:.2f}")
+def _verdict(told: Sequence[tuple[str, Reading]], pack: Pack) -> Drop | Flag | None:
+    """One verdict of the readings of a row's sides."""
+    if not told:
+        return Flag("too_short_to_tell")
+    own = any(reading.label in pack.identity.lid_labels for _, reading in told)
+    unsure = False
+    for name, reading in told:
+        if reading.label and reading.label not in pack.identity.lid_labels:
+            if reading.by_script or reading.score >= SURE or not own:
+                return Drop("wrong_language", f"{name} claims {pack.code}, reads {reading.label} {reading.score:.2f}")
+            unsure = True
+        unsure = unsure or not reading.label
+    return Flag("language_unsure") if unsure else None
 
 
 def _weight(letters: Counter[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from langmill.api import Choice, Drop, Field, Filter, Row, StepContext, missing_package
 from langmill_plugins.filters.buckets import buckets
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    Hashes = npt.NDArray[np.uint64]
-    Signatures = npt.NDArray[np.uint32]
+    Hashes: TypeAlias = npt.NDArray[np.uint64]
+    Signatures: TypeAlias = npt.NDArray[np.uint32]
 
 QUESTION, OPTIONS, ANSWER = 1, 2, 3
 CHUNK = 4096  # shingles permuted at once: 2 MB at 128 permutations
 
 
-class Minhash(Filter):
+class MinHash(Filter):
     """Drops rows that are nearly another row.
 
     Texts are cut into shingles as their language pack says (words, or characters where there are no spaces). Two chats
@@ -32,8 +32,8 @@ class Minhash(Filter):
 
     MinHash only proposes pairs: each is checked on the rows themselves, so nothing is dropped that is not that near a
     row that is kept. Bands and rows are chosen so that a pair at the threshold is proposed with a chance of at least
-    `recall` (0.8 and 128 permutations: 25 bands of 5, 0.99995). Kept is a row of test before dev before train, then of
-    the earlier source, then the longer answer, then the smaller id.
+    `recall` (0.8 and 128 permutations: 25 bands of 5, 0.99995). Kept is a row of test before dev before train, then one
+    with a rationale, then of the earlier source, then the longer answer, then the smaller id.
     """
 
     scope: ClassVar[Literal["row", "dataset"]] = "dataset"
@@ -53,7 +53,7 @@ class Minhash(Filter):
         kinds = np.array([len(item) for item in sets], np.uint64)
         told = np.flatnonzero([any(len(side) for side in item) for item in sets])
         asked = width // 2  # of a band's rows this many come from the first side, the rest from the second
-        keys = np.zeros((len(rows), bands), np.uint64)
+        keys: Hashes = np.zeros((len(rows), bands), np.uint64)
         for kind in np.unique(kinds[told]):
             these = told[kinds[told] == kind]
             first = [sets[index][0] for index in these]
@@ -72,7 +72,10 @@ class Minhash(Filter):
         )
 
     def decide(
-        self, signatures: Iterator[pa.RecordBatch], fetch: Callable[[Sequence[str]], Mapping[str, Row]], context: StepContext
+        self,
+        signatures: Iterator[pa.RecordBatch],
+        fetch: Callable[[Sequence[str]], Mapping[str, Row]],
+        context: StepContext,
     ) -> Iterator[tuple[str, Drop]]:
         """Rows that are near a row that is kept."""
         near = Near(self.threshold, fetch, lambda row: shingle_sets(row, context), likeness)
@@ -83,7 +86,8 @@ class Minhash(Filter):
 
 def layout(threshold: float, permutations: int, recall: float) -> tuple[int, int]:
     """Bands and rows a band: the longest rows, hence the fewest false candidates, that still find a pair at the
-    threshold with the wanted chance, 1 - (1 - threshold ** rows) ** bands. At most 256 bands: a key gives them 8 bits."""
+    threshold with the wanted chance, 1 - (1 - threshold ** rows) ** bands. At most 256 bands:
+    a key gives them 8 bits."""
     fits = [
         (permutations // rows, rows)
         for rows in range(2, permutations + 1)
@@ -109,7 +113,7 @@ def shingle_sets(row: Row, context: StepContext) -> tuple[Hashes, ...]:
 
 
 def likeness(left: tuple[Hashes, ...], right: tuple[Hashes, ...], least: float) -> float:
-    """The lowest Jaccard over the sides of two rows; 0 as soon as a side is below ``least``, or for two kinds of row."""
+    """The lowest Jaccard over the sides of two rows; 0 once a side is below ``least``, or for two kinds of row."""
     if len(left) != len(right):
         return 0.0
     lowest = 1.0
@@ -130,7 +134,7 @@ def minima(sets: Sequence[Hashes], permutations: int, start: int, stop: int) -> 
 
     a, b = _permutations(permutations)
     a, b = a[start:stop, None], b[start:stop, None]
-    out = np.full((stop - start, len(sets)), np.iinfo(np.uint32).max, np.uint32)
+    out: Signatures = np.full((stop - start, len(sets)), np.iinfo(np.uint32).max, np.uint32)
     lengths = np.array([len(item) for item in sets])
     filled = np.flatnonzero(lengths)
     begin = 0
@@ -161,10 +165,10 @@ def band_keys(signatures: Signatures, kind: int) -> Hashes:
 
 def _permutations(count: int) -> tuple[Signatures, Signatures]:
     try:
-        from datasketch import MinHash
+        import datasketch
     except ImportError:
         raise missing_package("minhash", "datasketch", "data") from None
-    a, b = MinHash(num_perm=count, seed=1, scheme="affine32").permutations
+    a, b = datasketch.MinHash(num_perm=count, seed=1, scheme="affine32").permutations
     return a, b
 
 

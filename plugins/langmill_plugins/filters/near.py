@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from langmill.api import Choice, Drop, Row
-from langmill_plugins.filters.exact import RANK
+from langmill_plugins.filters.exact import rank
 from langmill_plugins.filters.wording import Sides
 
 S = TypeVar("S")
@@ -21,7 +21,7 @@ class _Seen(Generic[S]):
 
     id: str
     position: int
-    split: int
+    rank: int
     source: str
     length: int
     sets: S
@@ -111,7 +111,7 @@ class Near(Generic[S]):
     def _seen(self, row: Row, position: int) -> _Seen[S]:
         explained = row.body.explanation if isinstance(row.body, Choice) else None
         length = sum(map(len, Sides.of(row.body).answer)) + len(explained or "")
-        return _Seen(row.id, position, RANK[row.split], row.origin.source, length, self.sets(row))
+        return _Seen(row.id, position, rank(row), row.origin.source, length, self.sets(row))
 
     def _verify(self) -> None:
         todo = [members for members in self.waiting if self._open(members)]
@@ -134,7 +134,7 @@ class Near(Generic[S]):
             rows = [seen[member] for member in members]
             order = {source: index for index, source in enumerate(dict.fromkeys(row.source for row in rows))}
             kept: list[_Seen[S]] = []
-            for row in sorted(rows, key=lambda row: (row.split, order[row.source], -row.length, row.id)):
+            for row in sorted(rows, key=lambda row: (row.rank, order[row.source], -row.length, row.id)):
                 for better in kept:
                     alike = self.likeness(better.sets, row.sets, self.threshold)
                     if alike >= self.threshold:

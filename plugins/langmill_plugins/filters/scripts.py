@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-# ISO 15924 code -> first words of the Unicode names of its letters. A pack that names another code has no script witness.
+# ISO 15924 code -> first words of the Unicode names of its letters. A pack with another code has no script witness.
 _NAMES: dict[str, tuple[str, ...]] = {
     "Arab": ("ARABIC",),
     "Armn": ("ARMENIAN",),

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from langmill.api import Body, Chat, Choice, Text
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Hashes = npt.NDArray[np.uint64]
-
+    Hashes: TypeAlias = npt.NDArray[np.uint64]
 
 
 class Cut(Protocol):
@@ -36,7 +35,7 @@ class TextFacts(Protocol):
 
 # Soft hyphen, zero-width and direction marks: they carry no wording and copies differ in them.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
-# What parts words, after NFKC. Not `\W`: that cuts Indic words at each vowel sign. 々〆〇 are letters of Japanese and stay.
+# What parts words, after NFKC. Not `\W`, which cuts Indic words at each vowel sign. 々〆〇 are letters and stay.
 _GAP = re.compile(
     r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\u2000-\u206f\u2190-\u2bff"
     r"\u3000-\u3004\u3008-\u3020\u3030\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\ufe30-\ufe6f]+"

@@ -86,12 +86,13 @@ def item_of(case: Sequence[str], language: str) -> Choice:
     starts = [index for index, sentence in enumerate(before) if re.match(r"1 ?-", sentence)]
     if not starts:
         raise RowFault("no_options", "no option 1-")
-    options: list[str] = []
+    found: list[list[str]] = []
     for sentence in before[starts[-1] :]:  # a numbered list in the case itself comes before the options
-        if found := re.match(rf"{len(options) + 1} ?-\s*", sentence):
-            options.append(sentence[found.end() :])
+        if number := re.match(rf"{len(found) + 1} ?-\s*", sentence):
+            found.append([sentence[number.end() :]])
         else:
-            options[-1] = f"{options[-1]} {sentence}"
+            found[-1].append(sentence)
+    options = [prose(sentences, language) for sentences in found]
     if options[-1].strip(" .") == "nan":  # examinations with four options leave the fifth as 'nan'
         options.pop()
     letter = KEY.match(case[keys[0]])
@@ -103,7 +104,7 @@ def item_of(case: Sequence[str], language: str) -> Choice:
     ]
     return choice(
         prose(before, language),
-        [prose([option], language) for option in options],
+        options,
         (int(key) - 1,),
         explanation=prose(after, language),
     )
@@ -114,10 +115,7 @@ def prose(sentences: Sequence[str], language: str) -> str:
 
     French keeps the blank before ``: ; ? !`` and Spanish and French the one before ``%``, as both are written.
     """
-    text = ""
-    for sentence in sentences:
-        listed = re.match(r"[-–•*] ?\S", sentence)
-        text += ("\n" if listed else " ") + sentence
+    text = "".join(("\n" if re.match(r"[-–•*] ?\S", sentence) else " ") + sentence for sentence in sentences)
     tight = ".,)\\]" if language == "fr" else ".,;:?!)\\]"
     text = re.sub(rf" +([{tight}])(?=[\s.,;:)]|$)", r"\1", text)
     text = re.sub(r"([(\[¿¡]) +(?=\S)", r"\1", text)

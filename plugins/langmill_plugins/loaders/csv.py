@@ -28,8 +28,8 @@ class Csv(Fields, FileLoader):
         """One a record, named by its first line unless it has an id."""
         split = self.file_split(path, context)
         for number, value in csv_rows(path, self.delimiter, self.columns):
-            record = self.record(value, self.position(path, context, number))
-            yield Entry(record, f"{path.name}:{number}", value, split, self.language or "")
+            position = self.position(path, context, number)
+            yield self.entry(value, position, f"{path.name}:{number}", split)
 
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The row the fields tell."""

@@ -9,6 +9,8 @@ from langmill.api import Body, Chat, Field, Part, Row, RowFault, SourceContext, 
 
 from .records import SPLIT_WORDS, Entry, choice, conversation, get, key_of, name_of, text_of
 
+CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
+
 
 class Fields(Part):
     """Which field holds what. A field that a record lacks counts as empty."""
@@ -37,15 +39,18 @@ class Fields(Part):
     text: str = Field("text", description="field of the running text (text)")
     title: str = Field("title", description="field with a heading, put above the text (text)")
 
-    def record(self, value: Any, position: str) -> str:
-        """A record's name: its own id, or its position."""
-        return (name_of(value.get(self.id)) if isinstance(value, dict) else "") or position
+    def entry(self, value: Any, position: str, place: str, split: Split | None) -> Entry:
+        """A record under its own id, or its position; with its language as far as it is known before it is read."""
+        own = name_of(value.get(self.id)) if isinstance(value, dict) else ""
+        told = value.get(self.language_field) if isinstance(value, dict) else None
+        language = self.language or (told if isinstance(told, str) and CODE.fullmatch(told) else "")
+        return Entry(own or position, place, value, split, language)
 
     def made(self, entry: Entry, context: SourceContext) -> Row:
         """The row of a record. Raises RowFault."""
         value = entry.value
         language = self.language or text_of(get(value, self.language_field), "language")
-        if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*", language):
+        if not CODE.fullmatch(language):
             raise RowFault("bad_language", f"'{language}' is not a language code such as en or zh")
         family = name_of(value.get(self.family)) or None
         return context.row(

@@ -40,7 +40,7 @@ class FrenchMedMCQA(FileLoader):
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The item with all its right answers."""
         question = text_of(get(entry.value, "question"), "question")
-        if FIGURE.search(question):
+        if FIGURE.search(" ".join(question.split())):
             raise RowFault("needs_image", "the question points at a figure")
         options = get(entry.value, "answers")
         if not isinstance(options, dict) or not options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from langmill.api import Context, Field, MissingInput, Reject, Row, RowFault, SourceContext, missing_package
+from langmill.api import Context, Field, MissingInput, Reject, Row, SourceContext, missing_package
 
 from .fields import Fields
 from .records import Entry, FileLoader
@@ -19,10 +19,12 @@ class HuggingFace(Fields, FileLoader):
     use the loader ``parquet``.
     """
 
-    path: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME of the data set")
+    path: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="OWNER/NAME of the data set")
     revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="the commit, 40 hexadecimal digits")
     data_files: str = Field(
-        "**/*.parquet", pattern=r"^(?!/)(?!.*\.\.).*\.parquet$", description="Parquet files inside the data set, a glob"
+        "**/*.parquet",
+        pattern=r"^([\w*-][\w.*-]*/)*[\w*-][\w.*-]*\.parquet$",
+        description="Parquet files inside the data set, a glob",
     )
 
     def files(self, context: Context) -> list[Path]:
@@ -49,10 +51,7 @@ class HuggingFace(Fields, FileLoader):
         try:
             records = datasets.load_dataset("parquet", data_files=pattern, split="train", streaming=True)
             for number, value in enumerate(records, start=1):
-                record = self.record(value, f"{self.path.split('/')[1]}-{number}")
-                yield Entry(record, f"{where}:{number}", dict(value), None, self.language or "")
-        except RowFault:
-            raise
+                yield self.entry(dict(value), f"{self.path.split('/')[1]}-{number}", f"{where}:{number}", None)
         except (
             Exception
         ) as error:  # hub, network and Arrow each have their own classes; none is a fault of the recipe's row

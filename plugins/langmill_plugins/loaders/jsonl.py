@@ -25,8 +25,8 @@ class JsonLines(Fields, FileLoader):
         """One a line."""
         split = self.file_split(path, context)
         for number, value in json_lines(path):
-            record = self.record(value, self.position(path, context, number))
-            yield Entry(record, f"{path.name}:{number}", value, split, self.language or "")
+            position = self.position(path, context, number)
+            yield self.entry(value, position, f"{path.name}:{number}", split)
 
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The row the fields tell."""

@@ -37,19 +37,28 @@ class KorMedMCQACoT(FileLoader):
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The item with its reasoning, without the line that states the answer."""
         chat, meta = conversation(get(entry.value, "messages")), get(entry.value, "meta")
-        found = re.search(r"\[문제\](.*)\[선택지\](.*)", chat.question, re.DOTALL)
-        if not found:
+        _, asked, rest = chat.question.partition("[문제]")
+        question, offered, choices = rest.partition("[선택지]")
+        if not asked or not offered:
             raise RowFault("bad_messages", "no [문제] and [선택지] in the user's message")
-        if PICTURE.search(found[1]):
+        if PICTURE.search(question):
             raise RowFault("needs_image", "the question shows a picture")
-        options = lettered_lines(found[2].strip(), r"\.(?:\s+|$)")
-        stated = re.search(r"\n?[^\n]*정답\s*:\s*([A-Z])\W*$", chat.answer)
+        options = lettered_lines(choices.strip(), r"\.(?:\s+|$)")
+        lines = chat.answer.rstrip().split("\n")
+        stated = re.fullmatch(r"\W*정답\s*:\s*([A-Z])\W*", lines.pop())
         if not stated:
             raise RowFault("no_answer", "the assistant does not end with 정답: and a letter")
+        while lines and _leads_on(lines[-1]):
+            lines.pop()
         keys = {str(get(meta, "gold")), str(get(meta, "answer_used")), stated[1]}
         if len(keys) > 1:
             raise RowFault("key_mismatch", f"gold, answer_used and the stated answer differ: {', '.join(sorted(keys))}")
         answers = key_of(get(meta, "gold"), [chr(ord("A") + index) for index in range(len(options))])
-        explanation = re.sub(r"(\n[^\n]{0,40}:)?\s*$", "", chat.answer[: stated.start()])  # "Final answer:" of nothing
-        body = choice(found[1], options, answers, explanation=explanation)
+        body = choice(question, options, answers, explanation="\n".join(lines))
         return context.row(entry.record, "ko", body, split=entry.split)
+
+
+def _leads_on(line: str) -> bool:
+    """Whether a last line only leads to the answer line: "Final answer:", or that 정답: is to be written now."""
+    line = line.strip()
+    return len(line) <= 80 and (not line or line.endswith(":") or "정답:" in line)

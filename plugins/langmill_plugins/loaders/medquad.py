@@ -43,7 +43,9 @@ class MedQuad(FileLoader):
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """Question and answer, cleaned."""
         question, answer = entry.value
-        question = re.sub(r"[\s?]*\?$", "?", " ".join(text_of(question, "question").split()))
+        question = " ".join(text_of(question, "question").split())
+        if question.endswith("?"):
+            question = question.rstrip(" ?") + "?"
         return context.row(entry.record, "en", Chat.of(question, tidied(text_of(answer, "answer"))))
 
 
@@ -58,7 +60,8 @@ def _cells(pair: Element) -> tuple[str, str]:
 
 def tidied(answer: str) -> str:
     """An answer without the indentation it was cut out with; ``  - item`` inside a line becomes an item again."""
-    answer = re.sub(r"[^\S\n]{2,}-[^\S\n]+(?=\S)", "\n- ", answer)
-    answer = re.sub(r"\b(includ(?:e|es|ing)|following)[^\S\n]-[^\S\n](?=[^\n]*\n- )", r"\1:\n- ", answer)
+    answer = re.sub(r"[^\S\n]+", lambda run: " " if len(run[0]) == 1 else "  ", answer)
+    answer = re.sub(r"  - {1,2}(?=\S)", "\n- ", answer)
+    answer = re.sub(r"\b(includ(?:e|es|ing)|following) - (?=[^\n]{0,2000}\n- )", r"\1:\n- ", answer)
     lines = [" ".join(line.split()) for line in answer.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line for line in lines if line != "-")).strip()

@@ -90,7 +90,7 @@ def paragraphs(root: Element) -> list[str]:
 def inline(element: Element) -> str:
     """An element's text on one line; a link without words reads "the figure", a bracket that only points at one goes."""
     text = " ".join(_inline(element).split())
-    text = re.sub(rf"\s*\([^()]*[{FIGURE}{TABLE}][^()]*\)", "", text)
+    text = re.sub(rf"\s*\([^()]{{0,200}}[{FIGURE}{TABLE}][^()]{{0,200}}\)", "", text)
     text = re.sub(rf"([{FIGURE}{TABLE}])[a-f]\b", r"\1", text)  # part b of a figure
     text = text.replace(FIGURE, "the figure").replace(TABLE, "the table")
     text = re.sub(r"(^|[.!?] )the (figure|table)\b", r"\1The \2", text)
@@ -138,11 +138,12 @@ def packed(parts: list[str], most: int) -> list[str]:
 
 def cut(paragraph: str, most: int) -> Iterator[str]:
     """A paragraph in pieces of at most ``most`` characters, at sentence ends, else at blanks, else anywhere."""
-    while len(paragraph) > most:
-        head = paragraph[: most + 1]
+    start = 0
+    while len(paragraph) - start > most:
+        head = paragraph[start : start + most + 1]
         ends = [found.end() for found in re.finditer(r"[.!?]['”\")]*(?=\s)|\n", head)] or [head.rfind(" ")]
         at = ends[-1] if 0 < ends[-1] <= most else most
-        yield paragraph[:at].strip()
-        paragraph = paragraph[at:].strip()
-    if paragraph:
-        yield paragraph
+        yield head[:at].strip()
+        start += at
+    if rest := paragraph[start:].strip():
+        yield rest

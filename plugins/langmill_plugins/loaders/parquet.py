@@ -30,8 +30,8 @@ class Parquet(Fields, FileLoader):
                 for batch in file.iter_batches(batch_size=1000):
                     for value in batch.to_pylist():
                         number += 1
-                        record = self.record(value, self.position(path, context, number))
-                        yield Entry(record, f"{path.name}:{number}", value, split, self.language or "")
+                        position = self.position(path, context, number)
+                        yield self.entry(value, position, f"{path.name}:{number}", split)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise MissingInput(
                 f"{path}: is not a whole Parquet file (after record {number}): {error}. Fetch the file again"

@@ -11,8 +11,8 @@ IN_ENGLISH = re.compile(
     r"|\bsee (the )?(image|figure|exhibit|picture|photograph)\b"
     r"|\b(image|figure) (A|B|C|1|2|3)\b|\b(picture|graph|image) shows\b|\b(is|are) shown\."
     r"|\b(photo(micro)?graph|radiograph|x-ray|CXR|CT|MRI|tomography|tomogram|smear|ECG|EKG|electrocardiogram|echocardiogram|ultrasound"
-    r"|ultrasonography|image|histology|angiogram|angiography|electrophoresis result|pressure-volume loop)\b[^.?!]*"
+    r"|ultrasonography|image|histology|angiogram|angiography|electrophoresis result|pressure-volume loop)\b[^.?!]{0,300}"
     r"\b(is|are|as) (shown|depicted|pictured)\b(?! (by|to|normal)\b)"
-    r"|\b(lesions?|rash|findings?|appearance)\b[^.?!]*\b(pictured|(as|is) shown( below)?(?=[.,]))",
+    r"|\b(lesions?|rash|findings?|appearance)\b[^.?!]{0,300}\b(pictured|(as|is) shown( below)?(?=[.,]))",
     re.IGNORECASE,
 )

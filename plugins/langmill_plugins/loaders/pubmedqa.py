@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Row, RowFault, SourceContext
+from langmill.api import Context, Row, RowFault, SourceContext
 
 from .reading import json_document
 from .records import Entry, FileLoader, choice, get, name_of, text_of
 
+TESTED = "test_ground_truth.json"
 ANSWERS = ("yes", "no", "maybe")
 
 
@@ -22,14 +23,17 @@ class PubMedQA(FileLoader):
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
-    def mine(self, path: Path) -> bool:
-        """The questions, not the list of test articles."""
-        return super().mine(path) and path.name != "test_ground_truth.json"
+    def files(self, context: Context) -> list[Path]:
+        """The questions and, where it is there, the list of test articles."""
+        found = super().files(context)
+        return sorted({*found, *(path.with_name(TESTED) for path in found if path.with_name(TESTED).is_file())})
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One an article, named by its PubMed id."""
-        truth = path.with_name("test_ground_truth.json")
-        tested = set(json_document(truth, dict)) if self.own_split and truth.is_file() else set()
+        if path.name == TESTED:
+            return
+        truth = path.with_name(TESTED)
+        tested = set(json_document(truth, dict)) if truth.is_file() else set()
         for number, (article, value) in enumerate(json_document(path, dict).items(), start=1):
             record = name_of(article) or self.position(path, context, number)
             yield Entry(record, f"{path.name}, {record}", value, "test" if article in tested else None, "en")

@@ -22,6 +22,7 @@ from langmill.api import MissingInput, RowFault
 
 LINE = 10_000_000  # bytes: no record of a text set comes near it
 WHOLE = 512_000_000  # bytes of a document that has to be in memory whole
+COLUMNS = 100  # a sheet may claim sixteen thousand
 DEPTH = 100  # nested XML elements
 
 
@@ -196,7 +197,7 @@ def sheet_rows(path: Path) -> Iterator[tuple[int, Any]]:
             raise MissingInput(f"{path}: is not a whole spreadsheet: {error}. Fetch the file again") from None
         try:
             names: list[str] = []
-            rows = book.worksheets[0].iter_rows(values_only=True) if book.worksheets else iter(())
+            rows = book.worksheets[0].iter_rows(max_col=COLUMNS, values_only=True) if book.worksheets else iter(())
             for number, cells in enumerate(rows, start=1):
                 texts = [None if cell is None else str(cell) for cell in cells]
                 if not any(texts):

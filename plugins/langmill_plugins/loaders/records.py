@@ -17,7 +17,6 @@ from langmill.api import (
     Chat,
     Choice,
     Context,
-    Field,
     Loader,
     Message,
     MissingInput,
@@ -53,9 +52,6 @@ class FileLoader(Loader):
     """A source made of files."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    own_split: bool = Field(
-        True, description="keep the source's own train, dev and test; false: a hash of the family decides"
-    )
 
     def files(self, context: Context) -> list[Path]:
         """The source's files; of a folder those that the format can be."""
@@ -95,7 +91,7 @@ class FileLoader(Loader):
             except RowFault as fault:
                 detail = f"{entry.place}: {fault.detail}" if fault.detail else entry.place
                 yield context.reject(
-                    record, fault.reason, detail, excerpt=excerpt(entry.value), language=entry.language
+                    record, fault.reason, detail[:500], excerpt=excerpt(entry.value), language=entry.language
                 )
 
     @abstractmethod
@@ -120,8 +116,6 @@ class FileLoader(Loader):
 
     def file_split(self, path: Path, context: SourceContext) -> Split | None:
         """The split a file's name tells (``train_v1.jsonl``), else its folders inside the source; None when none does."""
-        if not self.own_split:
-            return None
         for part in reversed(self.parts(path, context)):
             told = {SPLIT_WORDS[word] for word in re.split(r"[\W_]+", part.lower()) if word in SPLIT_WORDS}
             if len(told) == 1:
@@ -222,16 +216,16 @@ def lettered_lines(text: str, mark: str) -> list[str]:
     """Options of one string, a line each: ``A`` + ``mark`` + text, in the letters' order. A line that does not start with
     the next letter belongs to the option before it. Raises RowFault broken_options when the first is not A: the letters
     that an explanation speaks of would then no longer fit."""
-    options: list[str] = []
+    options: list[list[str]] = []
     for line in text.split("\n"):
         letter = chr(ord("A") + len(options))
-        if found := re.match(rf"\s*{letter}{mark}", line):
-            options.append(line[found.end() :].strip())
+        if letter <= "Z" and (found := re.match(rf"\s*{letter}{mark}", line)):
+            options.append([line[found.end() :]])
         elif options:
-            options[-1] = f"{options[-1]}\n{line.strip()}".strip()
+            options[-1].append(line)
         elif line.strip():
             raise RowFault("broken_options", f"the options do not start with A but with '{line.strip()[:20]}'")
-    return options
+    return ["\n".join(line.strip() for line in option).strip() for option in options]
 
 
 def conversation(messages: Any) -> Chat:

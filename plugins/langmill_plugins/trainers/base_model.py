@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from langmill.api import Context, MissingInput, missing_package, packaged_model
-
 from langmill_plugins.trainers.whole import whole_folder
 
 SAMPLE = 1 << 20  # bytes from either end of a weights file that go into a folder's identity
@@ -60,6 +59,7 @@ def quiet() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         from transformers.utils import logging
     except ImportError:

@@ -10,18 +10,21 @@ import math
 import random
 from collections.abc import Sequence
 
-GROUP = 16  # batches whose rows are sorted by length together: little padding, and still an order of chance
 
+def batches(
+    lengths: Sequence[int], batch: int, accumulate: int, epochs: float, most_steps: int | None, seed: int
+) -> list[list[int]]:
+    """Row numbers batch by batch, ``accumulate`` batches to a step. Every row comes ``epochs`` times (a fraction: a part of
+    the rows once more), unless ``most_steps`` comes first.
 
-def batches(lengths: Sequence[int], batch: int, epochs: float, most: int | None, seed: int) -> list[list[int]]:
-    """Row numbers batch by batch. Every row comes ``epochs`` times (a fraction: a part of the rows once more).
-
-    ``lengths`` in tokens; ``most`` is the most batches, None for no limit. Rows of like length share a batch.
+    ``lengths`` in tokens. A step's rows are drawn by chance and then sorted by length, so that rows of like length share a
+    batch and little is padded (nothing at all where batch is 1). Sorting over many steps would pad less still, but length
+    tells the language (a character is a token in one, three in another): each step would learn one language only.
     """
     dice = random.Random(seed)
     wanted = max(1, math.ceil(len(lengths) * epochs - 1e-9))
-    if most is not None:
-        wanted = min(wanted, most * batch)
+    if most_steps is not None:
+        wanted = min(wanted, most_steps * batch * accumulate)
     stream: list[int] = []
     while len(stream) < wanted:
         epoch = list(range(len(lengths)))
@@ -29,9 +32,7 @@ def batches(lengths: Sequence[int], batch: int, epochs: float, most: int | None,
         stream += epoch
     del stream[wanted:]
     made: list[list[int]] = []
-    for start in range(0, len(stream), batch * GROUP):
-        group = sorted(stream[start : start + batch * GROUP], key=lambda row: (lengths[row], row))
-        cut = [group[at : at + batch] for at in range(0, len(group), batch)]
-        dice.shuffle(cut)
-        made += cut
+    for start in range(0, wanted, batch * accumulate):
+        step = sorted(stream[start : start + batch * accumulate], key=lambda row: (lengths[row], row))
+        made += [step[at : at + batch] for at in range(0, len(step), batch)]
     return made

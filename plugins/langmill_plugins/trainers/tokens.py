@@ -78,9 +78,13 @@ def tokenise(rows: Iterable[Row], tokenizer: Any, context: Context, max_tokens: 
             continue
         # The template writes the begin token itself; the tokenizer must not add a second one.
         batch = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
-        for (row, spans), ids, offsets in zip(kept, batch["input_ids"], batch["offset_mapping"], strict=True):
+        found = zip(kept, texts, batch["input_ids"], batch["offset_mapping"], strict=True)
+        for (row, spans), text, ids, offsets in found:
             try:
-                example = _running_text(ids, tokenizer) if spans is None else masked(ids, offsets, spans, tokenizer)
+                if spans is None:
+                    example = _running_text(ids, tokenizer)
+                else:
+                    example = masked(text, ids, offsets, spans, tokenizer)
             except RowFault as fault:
                 done.left_out[fault.reason, row.language] += 1
                 continue
@@ -122,7 +126,8 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, list[tuple
     words = [message.content for message in messages if message.role == "assistant"]
     marks = iter(range(len(words)))
     marked = [
-        Message("assistant", MARK.format(next(marks))) if message.role == "assistant" else message for message in messages
+        Message("assistant", MARK.format(next(marks))) if message.role == "assistant" else message
+        for message in messages
     ]
     pattern = chat_text(tokenizer, marked)
     whole = chat_text(tokenizer, messages)
@@ -158,14 +163,22 @@ def chat_text(tokenizer: Any, messages: Sequence[Message], *, ask: bool = False)
     turns = [{"role": message.role, "content": message.content} for message in messages]
     try:
         return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ask))
-    except Exception as fault:  # the template speaks through Jinja's errors: roles it refuses, an order it does not know
+    except Exception as fault:  # Jinja's errors, by which a template refuses roles or their order
         raise RowFault("template_refuses", f"{type(fault).__name__}: {fault}") from fault
 
 
 def masked(
-    ids: Sequence[int], offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]], tokenizer: Any
+    text: str,
+    ids: Sequence[int],
+    offsets: Sequence[tuple[int, int]],
+    spans: Sequence[tuple[int, int]],
+    tokenizer: Any,
 ) -> Example:
-    """Loss on the tokens inside each span and on what the template writes from there up to the token that ends the turn."""
+    """Loss on the tokens inside each span and on what the template writes from there up to the token that ends the turn.
+
+    A token that holds the template's blank before the first word as well (``[/INST] Yes``) is the answer's: it is what the
+    model has to write.
+    """
     special = _special_ids(tokenizer)
     labels = array("i", [NO_LOSS]) * len(ids)
     at = 0
@@ -174,7 +187,7 @@ def masked(
             raise RowFault("empty_answer", "the assistant says nothing")
         while at < len(ids) and (offsets[at][1] <= start or ids[at] in special):
             at += 1
-        if at == len(ids) or offsets[at][0] < start:
+        if at == len(ids) or text[offsets[at][0] : start].strip(" "):
             raise RowFault("no_clear_edge", "one token holds the end of the prompt and the beginning of the answer")
         while at < len(ids) and ids[at] not in special:
             labels[at] = ids[at]

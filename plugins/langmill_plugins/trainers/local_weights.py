@@ -1,0 +1,209 @@
+"""A base model or a trained adapter that answers, and that says how likely a text is."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from langmill.api import LLM, Answer, Context, Field, Likelihood, Message
+from langmill_plugins.trainers.adapters import (
+    chain_of,
+    check_adapter,
+    load_model,
+    standing_weights,
+    with_saved_adapter,
+)
+from langmill_plugins.trainers.base_model import Base, find_base, load_tokenizer, quiet
+from langmill_plugins.trainers.options import AdapterTrainer
+from langmill_plugins.trainers.tokens import chat_text
+
+TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16384}  # tokens in one batch of prompts, padding counted
+
+
+@dataclass(frozen=True)
+class Where:
+    """What lies behind an opened model."""
+
+    base: Base
+    adapter: Path | None
+    four_bit: bool
+
+
+class LocalWeights(LLM):
+    """Weights in this process. Answers greedily; the seed and the temperature change nothing, a schema is not enforced."""
+
+    temperature: float = Field(0.0, ge=0, le=2, description="not used: the likeliest token is taken")
+    max_tokens: int = Field(256, ge=1, description="longest answer, in the model's tokens")
+    concurrency: int = Field(1, ge=1, description="calls at once; they queue for the one model")
+    _where: Where = PrivateAttr()
+    _ready: tuple[Any, Any] | None = PrivateAttr(None)
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """The languages the base says it writes."""
+        return self._where.base.languages
+
+    @property
+    def demonstration(self) -> bool:
+        """Whatever is trained on a demonstration model is one."""
+        return self._where.base.demonstration
+
+    def loaded(self) -> tuple[Any, Any]:
+        """Tokenizer and model, loaded on first use."""
+        if self._ready is None:
+            self._ready = _load(self._where)
+        return self._ready
+
+    async def answer(
+        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """The likeliest answer, token by token."""
+        return await asyncio.to_thread(self._answer, messages)
+
+    def _answer(self, messages: Sequence[Message]) -> Answer:
+        import torch
+
+        with self._lock, torch.inference_mode():
+            tokenizer, model = self.loaded()
+            ids = tokenizer(chat_text(tokenizer, messages, ask=True), add_special_tokens=False)["input_ids"]
+            ends = _end_ids(tokenizer, model)
+            made = model.generate(
+                input_ids=torch.tensor([ids], device=model.device),
+                attention_mask=torch.ones((1, len(ids)), dtype=torch.long, device=model.device),
+                max_new_tokens=self.max_tokens, do_sample=False, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id,
+            )[0, len(ids) :].tolist()  # fmt: skip
+        finish = "stop" if made and made[-1] in ends else "length"
+        text = tokenizer.decode(made, skip_special_tokens=True).strip()
+        return Answer(text, "stop" if finish == "stop" else "length", len(ids), len(made), 0.0)
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
+        """Log-probability of each continuation as the beginning of the assistant's answer to the prompt as a user's turn.
+
+        Each distinct prompt is read once; its continuations are then read on top of what was kept of it. Prompts of like
+        length share a batch. No end token is added: a continuation is what the answer begins with.
+        """
+        import torch
+
+        with self._lock, torch.inference_mode():
+            tokenizer, model = self.loaded()
+            asked: dict[str, list[int]] = {}
+            for number, (prompt, _) in enumerate(pairs):
+                asked.setdefault(prompt, []).append(number)
+            heads = [chat_text(tokenizer, [Message("user", prompt)], ask=True) for prompt in asked]
+            prompts = [
+                _Prompt(tokenizer(head, add_special_tokens=False)["input_ids"], [
+                    (number, _continued(tokenizer, head, pairs[number][1])) for number in numbers
+                ])
+                for head, numbers in zip(heads, asked.values(), strict=True)
+            ]  # fmt: skip
+            found: list[Likelihood | None] = [None] * len(pairs)
+            for batch in _batched(prompts, model):
+                for number, likelihood in _score(batch, tokenizer.pad_token_id, model):
+                    found[number] = likelihood
+        return [likelihood for likelihood in found if likelihood is not None]
+
+
+@dataclass
+class _Prompt:
+    """A prompt's tokens, and its continuations as (number of the pair, tokens)."""
+
+    ids: list[int]
+    continuations: list[tuple[int, list[int]]]
+
+
+def open_weights(trainer: AdapterTrainer, adapter: Path | None, context: Context) -> LocalWeights:
+    """The base (None) or an adapter of it. Nothing is loaded yet, but a missing or foreign adapter is an error now."""
+    quiet()
+    base = find_base(trainer.base, context)
+    if adapter is not None:
+        check_adapter(adapter, base)
+    llm = LocalWeights(model=base.name if adapter is None else f"{base.name}+{adapter.parent.name}")
+    llm._where = Where(base, adapter, trainer.four_bit())
+    return llm
+
+
+def _load(where: Where) -> tuple[Any, Any]:
+    tokenizer = load_tokenizer(where.base.folder)
+    with standing_weights(where.base, chain_of(where.adapter) if where.adapter else []) as folder:
+        model = load_model(folder, where.base.name, where.four_bit)
+    if where.adapter:
+        model = with_saved_adapter(model, where.adapter)
+    return tokenizer, model.eval()
+
+
+def _end_ids(tokenizer: Any, model: Any) -> list[int]:
+    named = model.generation_config.eos_token_id
+    ends = named if isinstance(named, list) else [named]
+    return [*dict.fromkeys(end for end in (*ends, tokenizer.eos_token_id) if end is not None)]
+
+
+def _continued(tokenizer: Any, head: str, continuation: str) -> list[int]:
+    """The tokens a continuation adds. Where tokens would grow together across the edge it is tokenised by itself."""
+    before = tokenizer(head, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(head + continuation, add_special_tokens=False)["input_ids"]
+    if whole[: len(before)] == before:
+        return list(whole[len(before) :])
+    return list(tokenizer(continuation, add_special_tokens=False)["input_ids"])
+
+
+def _batched(prompts: list[_Prompt], model: Any) -> list[list[_Prompt]]:
+    """Prompts in batches of like length. A model that looks at a window of tokens would count padding in: one at a time."""
+    most = TOKENS_AT_ONCE[model.device.type] if not getattr(model.config, "sliding_window", None) else 0
+    made: list[list[_Prompt]] = []
+    for prompt in sorted(prompts, key=lambda prompt: len(prompt.ids)):
+        if made and len(prompt.ids) * (len(made[-1]) + 1) <= most:
+            made[-1].append(prompt)
+        else:
+            made.append([prompt])
+    return made
+
+
+def _score(prompts: list[_Prompt], pad: int, model: Any) -> list[tuple[int, Likelihood]]:
+    """(number of the pair, likelihood) for all continuations of a batch of prompts."""
+    import torch
+
+    sizes = torch.tensor([len(prompt.ids) for prompt in prompts], device=model.device)
+    ids, seen = _padded([prompt.ids for prompt in prompts], pad, model)
+    lasts = torch.unique(sizes - 1)
+    read = model(input_ids=ids, attention_mask=seen, use_cache=True, logits_to_keep=lasts)
+    column = torch.searchsorted(lasts, sizes - 1)
+    first = read.logits[torch.arange(len(prompts), device=model.device), column].float().log_softmax(-1)
+
+    owners = [owner for owner, prompt in enumerate(prompts) for _ in prompt.continuations]
+    tails = [tail for prompt in prompts for tail in prompt.continuations]
+    total = [float(first[owner, tail[0]]) if tail else 0.0 for owner, (_, tail) in zip(owners, tails, strict=True)]
+    longer = [at for at, (_, tail) in enumerate(tails) if len(tail) > 1]
+    if longer:
+        of = torch.tensor([owners[at] for at in longer], device=model.device)
+        more, more_seen = _padded([tails[at][1][:-1] for at in longer], pad, model)
+        cache = read.past_key_values
+        cache.reorder_cache(of)  # one copy of what was kept of the prompt for each of its continuations
+        place = sizes[of, None] + torch.arange(more.shape[1], device=model.device)
+        logits = model(
+            input_ids=more,
+            attention_mask=torch.cat((seen[of], more_seen), 1),
+            position_ids=place,
+            past_key_values=cache,
+        ).logits
+        for row, at in enumerate(longer):
+            rest = torch.tensor(tails[at][1][1:], device=model.device)
+            chances = logits[row, : len(rest)].float().log_softmax(-1)
+            total[at] += float(chances.gather(1, rest[:, None]).sum())
+    return [(number, Likelihood(total[at], len(tail))) for at, (number, tail) in enumerate(tails)]
+
+
+def _padded(rows: list[list[int]], pad: int, model: Any) -> tuple[Any, Any]:
+    """Token ids and attention mask [rows, longest], padded on the right."""
+    import torch
+
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows], device=model.device)
+    seen = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=model.device)
+    return ids, seen

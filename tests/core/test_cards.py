@@ -1,0 +1,186 @@
+"""The cards: counted from the run's folder, warnings first, readable by a hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langmill.cards import write_cards, write_stage_card
+from langmill.counts import count, funnel, sample_rows
+from langmill.licenses import strictest, terms
+from langmill.pages import cell
+from langmill.yaml12 import load_text
+
+
+def parts(path: Path) -> tuple[dict[str, Any], str]:
+    """A card's YAML and its text."""
+    _, front, text = path.read_text("utf-8").split("---\n", 2)
+    data = load_text(front, path.name).data
+    assert isinstance(data, dict)
+    return data, text
+
+
+@pytest.fixture
+def cards(finished: Any) -> Any:
+    write_cards(finished.assembly, finished.store)
+    for stage in finished.assembly.stages:
+        facts = finished.store.read_json(f"train/{stage.name}/stage.json")
+        write_stage_card(finished.assembly, finished.store, stage, facts)
+    return finished
+
+
+def test_the_head_is_what_a_hub_reads(cards: Any) -> None:
+    exams, _ = parts(cards.store.card("exams"))
+    assert exams["license"] == "cc0-1.0" and "license_name" not in exams
+    assert (
+        exams["language"] == ["en", "es", "fr", "ja", "ko", "ru", "zh"] and exams["multilinguality"] == "multilingual"
+    )
+    assert exams["size_categories"] == ["n<1K"] and exams["task_categories"] == ["multiple-choice"]
+    assert exams["source_datasets"] == ["own_choice"] and "demonstration" not in exams["tags"]
+    ift, _ = parts(cards.store.card("ift"))
+    assert ift["license"] == "other" and ift["license_name"] == "CC0-1.0, ask <the> author"
+    assert "demonstration" in ift["tags"] and "synthetic" in ift["tags"]
+
+
+def test_each_configuration_finds_its_files_and_only_those(cards: Any) -> None:
+    for name in ("exams", "ift"):
+        head, _ = parts(cards.store.card(name))
+        root = cards.store.dataset(name)
+        configs = {config["config_name"]: config["data_files"] for config in head["configs"]}
+        assert list(configs) == ["default", *head["language"]]
+        for config, files in configs.items():
+            found = {path for file in files for path in root.glob(file["path"])}
+            below = root / "data" if config == "default" else root / "data" / config
+            assert found == set(below.rglob("*.parquet"))
+            assert all(list(root.glob(file["path"])) for file in files)
+
+
+def test_the_warnings_come_before_anything_else(cards: Any) -> None:
+    _, text = parts(cards.store.card("ift"))
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert lines[0] == "# small: ift"
+    assert lines[1].startswith("> **Demonstration only.** 16 of 157 rows were written by a demonstration model")
+    assert "(English 16)" in lines[2]
+    assert lines[4] == "> **Not reviewed by clinicians. Not for care.**"
+    _, text = parts(cards.store.card("exams"))
+    assert "emonstration" not in text and "> **Not reviewed by clinicians. Not for care.**" in text
+
+
+def test_every_number_adds_up_to_the_rows(cards: Any) -> None:
+    for name, rows in cards.rows.items():
+        _, text = parts(cards.store.card(name))
+        assert f"{len(rows)} rows in" in text
+        table = text[text.index("## Rows") : text.index("## Sources")]
+        cells = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ") and "(" in line]
+        for line in cells:
+            code = line[0].split("(")[1].rstrip(")")
+            assert f" {sum(row.language == code for row in rows)} " in " " + " ".join(line[1:]) + " "
+        counts = count(cards.store, name)
+        assert counts.total == len(rows) == sum(counts.in_language(code) for code in counts.languages)
+        assert counts.kinds.total() == counts.sources.total() == counts.licenses.total() == len(rows)
+
+
+def test_sources_licences_steps_and_models_are_told(cards: Any) -> None:
+    _, text = parts(cards.store.card("ift"))
+    assert "| own_qa | lines | beside the recipe: data/qa.\\*.jsonl | CC0-1.0 | 154 |" in text
+    assert "| odd | lines | data folder: odd | ask &lt;the&gt; author | 3 |" in text
+    assert "The strictest here is **ask &lt;the&gt; author**" in text and "**not for commercial use**" in text
+    assert "| tidy | 143 |  | 1 |  | 142 | rejected: too_short 1; flagged: doubtful 1 |" in text
+    assert "| rewrite | 141 | 16 | 2 | 18 | 157 | rejected: schema 2; skipped: language_not_written 18 |" in text
+    assert text.index("| tidy |") < text.index("| same |") < text.index("| apart |")
+    assert "| rewrite | small/writer | en/expand@0123456789ab | 16 |" in text
+    assert "The rows of `ift` were held against `exams` (step apart): 1 rejected." in text
+    assert (
+        'load_dataset("parquet", data_files={"train": "data/*/train-*.parquet", "dev": "data/*/dev-*.parquet"})' in text
+    )
+    assert "<script>" not in text and "c" * 64 not in text
+
+
+def test_a_data_set_that_was_never_checked_says_so(cards: Any) -> None:
+    _, text = parts(cards.store.card("exams"))
+    assert "Not checked: no step holds these rows against a test set." in text
+    assert "No row was written by a model." in text
+
+
+def test_a_stage_answers_for_what_the_stages_before_it_learned(cards: Any) -> None:
+    head, text = parts(cards.store.stage_card("second"))
+    assert head["base_model"] == "small/base" and head["datasets"] == ["ift", "exams"] and head["license"] == "other"
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert lines[1].startswith("> **Demonstration only.** 16 of the rows it was trained on")
+    assert "| starts from | first (handover: merge) |" in text
+    assert "Before it, stage first: `ift`, 143 train rows" in text and "This stage: `exams`, 56 train rows" in text
+    digest = cards.store.read_json("train/second/stage.json")["data_sha256"][0]
+    assert f"| exams/data/en/train-00000.parquet | {digest} |" in text
+    assert "150 rows learned from. 20\u202f480 tokens. Left out: too_long 4." in " ".join(text.split("\n"))
+    assert "| train | 3.3000 | 1.4200 |" in text and "**Not for commercial use.**" in text
+
+
+def test_a_stage_without_a_result_has_a_card(finished: Any) -> None:
+    (finished.store.stage("first") / "result.json").unlink()
+    stage = finished.assembly.stages[0]
+    facts = finished.store.read_json("train/first/stage.json")
+    write_stage_card(finished.assembly, finished.store, stage, facts)
+    assert "The trainer left no losses." in finished.store.stage_card("first").read_text("utf-8")
+
+
+def test_a_demonstration_base_is_said_first(finished: Any) -> None:
+    finished.store.write_json("train/second/result.json", {"base": {"demonstration": True}, "train_loss": 3})
+    stage = finished.assembly.stages[1]
+    write_stage_card(finished.assembly, finished.store, stage, finished.store.read_json("train/second/stage.json"))
+    text = finished.store.stage_card("second").read_text("utf-8")
+    assert "Its base is a demonstration model." in text.split("Not reviewed by clinicians")[0]
+    assert "The trainer left no losses." in text
+
+
+def test_steps_of_a_fused_segment_keep_the_order_of_the_recipe(finished: Any) -> None:
+    steps = funnel(finished.assembly.datasets["ift"], finished.store.dataset_facts("ift"))
+    assert [step.name for step in steps] == ["read own_qa", "read odd", "tidy", "same", "apart", "rewrite"]
+    assert [step.number for step in steps] == [None, None, 0, 1, 2, 3]
+    after = [step.total("out") for step in steps]
+    assert after[-1] == len(finished.rows["ift"])
+    assert [step.total("read") for step in steps[3:]] == after[2:-1]
+
+
+def test_samples_differ_in_kind_and_do_not_depend_on_order(finished: Any) -> None:
+    counts = count(finished.store, "ift")
+    rows = sample_rows(finished.store, "ift", counts.samples["en"])
+    assert [bool(rows[id].origin.marks) for id in counts.samples["en"]] == [False, True, False]
+    assert {row.body.kind for row in rows.values()} == {"chat", "text"}
+    assert all(len(ids) == min(3, counts.in_language(code)) for code, ids in counts.samples.items())
+    whole = finished.rows["ift"]
+    finished.store.write_dataset("ift", iter(reversed(whole)), {})
+    assert count(finished.store, "ift").samples == counts.samples
+
+
+@pytest.mark.parametrize(
+    ("license", "strictness", "commercial"),
+    [
+        ("CC0-1.0", 0, True),
+        ("Apache-2.0", 1, True),
+        ("CC-BY-4.0", 1, True),
+        ("cc by 4.0", 1, True),
+        ("CC-BY-SA-4.0", 2, True),
+        ("GPL-3.0-or-later", 2, True),
+        ("CC-BY-ND-4.0", 3, True),
+        ("CC-BY-NC-4.0", 4, False),
+        ("CC-BY-NC-SA-4.0", 4, False),
+        ("unknown", 5, False),
+        ("free for research", 5, False),
+        ("MIT-like, see site", 5, False),
+    ],
+)
+def test_a_licence_goes_as_far_as_its_name_says(license: str, strictness: int, commercial: bool) -> None:
+    assert (terms(license).strictness, terms(license).commercial) == (strictness, commercial)
+
+
+def test_the_strictest_licence_rules() -> None:
+    assert (strictest(["MIT", "CC-BY-NC-4.0", "CC-BY-SA-4.0"]) or terms("")).license == "CC-BY-NC-4.0"
+    assert (strictest(["CC-BY-NC-4.0", "unknown"]) or terms("")).license == "unknown"
+    assert strictest([]) is None
+
+
+def test_a_cell_holds_what_it_is_given() -> None:
+    assert cell("a|b\nc <i>&</i> [x](y) `z`") == "a\\|b c &lt;i&gt;&amp;&lt;/i&gt; \\[x\\](y) \\`z\\`"
+    assert cell("too_short _x_") == "too_short \\_x\\_"

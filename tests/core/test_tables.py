@@ -1,0 +1,91 @@
+"""Rows to Parquet and back, whole or not at all."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langmill.errors import FactoryError
+from langmill.rows import Chat, Choice, Drop, Mark, Message, Origin, Reject, Row, Text
+from langmill.tables import (
+    content_hash,
+    read_facts,
+    read_rejects,
+    read_rows,
+    rejects_to_table,
+    rows_to_table,
+    write_table,
+    write_text,
+)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+bodies = st.one_of(
+    st.builds(Text, text),
+    st.builds(lambda turns, end: Chat((*turns, Message("assistant", end))), st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), text), max_size=3), text),
+    st.builds(lambda q, o, e, c: Choice(q, tuple(o), (0, len(o) - 1), e, c), text, st.lists(text, min_size=2, max_size=6), st.none() | text, st.none() | text),
+)  # fmt: skip
+marks = st.lists(st.builds(Mark, text, text, text, text), max_size=2).map(tuple)
+origins = st.builds(Origin, text, text, st.lists(text, min_size=1, max_size=2).map(tuple), st.just(("p",)), marks)
+rows = st.builds(Row, text, st.sampled_from(["en", "zh"]), st.sampled_from(["train", "dev", "test"]), text, bodies, origins, st.just(("f",)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(rows, max_size=6))
+def test_any_rows_come_back_as_they_were(tmp_path_factory, items):
+    path = tmp_path_factory.mktemp("t") / "a.parquet"
+    write_table(path, rows_to_table(items), {"n": len(items)})
+    assert list(read_rows(path)) == items
+    assert read_facts(path) == {"n": len(items)}
+    assert content_hash(read_rows(path)) == content_hash(items)
+
+
+def test_rejects_come_back_with_and_without_a_row(tmp_path):
+    row = Row("s/1", "fr", "train", "s/1", Text("Le sang."), Origin("s", "1", ("CC0-1.0",)))
+    rejects = [Reject.of(row, "steps[0]", Drop("too_short", "8")), Reject("s", "2", "read s", "no_answer", "", "…", "fr")]
+    write_table(tmp_path / "r.parquet", rejects_to_table(rejects))
+    assert list(read_rejects(tmp_path / "r.parquet")) == rejects
+
+
+def test_the_hash_is_of_the_rows_and_not_of_the_file(tmp_path):
+    one = Row("s/1", "en", "train", "s/1", Text("a"), Origin("s", "1", ("x",)))
+    two = Row("s/1", "en", "train", "s/1", Text("b"), Origin("s", "1", ("x",)))
+    assert content_hash([one]) != content_hash([two]) != content_hash([one, two])
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    def fails(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    from langmill.tables import write_whole
+
+    target = tmp_path / "data" / "x.json"
+    write_text(target, "old")
+    with pytest.raises(FactoryError, match="No space left"):
+        write_whole(target, fails)
+    assert target.read_text() == "old"
+    assert [path.name for path in target.parent.iterdir()] == ["x.json"], "nothing half written stays"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path):
+    """A limit on file size is the nearest thing to a full disk that a test can make."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from langmill.tables import write_text;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "write_text(Path(sys.argv[1]), 'x' * 5000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "big.txt")], capture_output=True, text=True)
+    assert "FactoryError: can not write" in done.stderr and "run the same command again" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+
+
+def test_no_column_is_inferred(tmp_path):
+    """A file of text rows alone has the same columns as any other: later rows of another kind fit beside it."""
+    only_text = rows_to_table([Row("s/1", "en", "train", "s/1", Text("a"), Origin("s", "1", ("x",)))])
+    assert only_text.schema.equals(rows_to_table([]).schema)
+    assert json.loads(json.dumps(only_text.schema.names))[:3] == ["id", "language", "split"]

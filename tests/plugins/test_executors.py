@@ -1,0 +1,168 @@
+"""The local executor: order, errors and deaths of processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langmill.api import Context, FactoryError, MissingInput, RowFault
+from langmill_plugins.executors.local import AHEAD, Local
+
+CONTEXT = Context("datasets.x.steps[1]", 17, {}, Path())
+MODULE = """
+    import os, signal, time
+    from pydantic import BaseModel
+    from langmill.api import MissingInput, RowFault
+
+    def square(number): return number * number, os.getpid()
+    def slow_first(number):
+        time.sleep(0.3 if number == 0 else 0)
+        return number
+    def fail(number):
+        if number == 2: raise MissingInput("nothing at 'x'")
+        return number
+    def fault(number): raise RowFault("schema", "no answer")
+    class Whole(BaseModel): number: int
+    def odd(number): return Whole.model_validate({"number": "many"})
+    def bad(number): return lambda: number
+    def die(number):
+        if number == 3: os.kill(os.getpid(), signal.SIGKILL)
+        return number
+    def leave(number):
+        if number == 1: os._exit(7)
+        return number
+    def note(item):
+        number, folder = item
+        open(os.path.join(folder, str(number)), "w").close()
+        return number
+    def wait(folder):
+        open(os.path.join(folder, str(os.getpid())), "w").close()
+        time.sleep(60)
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    (tmp_path / "work_for_executors.py").write_text(textwrap.dedent(MODULE))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("work_for_executors", None)
+    import importlib
+
+    return importlib.import_module("work_for_executors")
+
+
+def children() -> list[Any]:
+    return multiprocessing.active_children()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_results_come_in_order_from_other_processes(work: object) -> None:
+    results = list(Local(workers=2).map(work.square, range(7), CONTEXT))  # type: ignore[attr-defined]
+    assert [number for number, _ in results] == [0, 1, 4, 9, 16, 25, 36]
+    assert 1 <= len({pid for _, pid in results}) <= 2 and os.getpid() not in {pid for _, pid in results}
+    assert list(Local(workers=2).map(work.slow_first, range(5), CONTEXT)) == [0, 1, 2, 3, 4]  # type: ignore[attr-defined]
+    assert children() == []
+
+
+@pytest.mark.parametrize(("workers", "partitions"), [(1, 3), (0, 1), (4, 1), (4, 0)])
+def test_little_work_stays_in_this_process(work: object, workers: int, partitions: int) -> None:
+    results = list(Local(workers=workers).map(work.square, range(partitions), CONTEXT))  # type: ignore[attr-defined]
+    assert results == [(number * number, os.getpid()) for number in range(partitions)]
+
+
+def test_few_partitions_are_in_flight(work: object, tmp_path: Path) -> None:
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    results = Local(workers=2).map(work.note, [(number, str(folder)) for number in range(40)], CONTEXT)  # type: ignore[attr-defined]
+    assert next(results) == 0
+    time.sleep(0.2)
+    assert len(list(folder.iterdir())) <= 2 * AHEAD + 1  # the rest waits until results are taken
+    assert list(results) == list(range(1, 40))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_arrives_as_it_was(work: object, workers: int) -> None:
+    with pytest.raises(MissingInput, match="nothing at 'x'"):
+        list(Local(workers=workers).map(work.fail, range(5), CONTEXT))  # type: ignore[attr-defined]
+    with pytest.raises(RowFault, match="schema: no answer"):
+        list(Local(workers=workers).map(work.fault, range(3), CONTEXT))  # type: ignore[attr-defined]
+    assert children() == []
+
+
+def test_what_can_not_cross_is_told_in_words(work: object) -> None:
+    with pytest.raises(Exception, match="number"):
+        list(Local(workers=2).map(work.odd, range(3), CONTEXT))  # type: ignore[attr-defined]
+    with pytest.raises(FactoryError, match="can not cross to another process"):
+        list(Local(workers=2).map(work.bad, range(3), CONTEXT))  # type: ignore[attr-defined]
+
+
+def test_a_process_that_dies_names_its_partition(work: object) -> None:
+    with pytest.raises(FactoryError) as caught:
+        list(Local(workers=2).map(work.die, range(8), CONTEXT))  # type: ignore[attr-defined]
+    message = str(caught.value)
+    assert "datasets.x.steps[1]" in message and "partition 4 of 8" in message and "SIGKILL" in message
+    assert "memory" in message and "run.workers=1" in message
+    with pytest.raises(FactoryError, match=r"partition 2 of 3 died \(exit code 7\)"):
+        list(Local(workers=2).map(work.leave, range(3), CONTEXT))  # type: ignore[attr-defined]
+    assert children() == []
+
+
+def test_closing_early_ends_the_processes(work: object) -> None:
+    results = Local(workers=2).map(work.square, range(20), CONTEXT)  # type: ignore[attr-defined]
+    next(results)
+    assert len(children()) == 2
+    results.close()  # type: ignore[attr-defined]
+    assert children() == []
+
+
+def test_an_interrupt_ends_everything_without_noise(work: object, tmp_path: Path) -> None:
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    script = tmp_path / "main.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            from pathlib import Path
+            from langmill.api import Context
+            from langmill_plugins.executors.local import Local
+            import work_for_executors
+
+            if __name__ == "__main__":
+                try:
+                    list(Local(workers=2).map(work_for_executors.wait, sys.argv[1:] * 4, Context("x", 17, {}, Path())))
+                except KeyboardInterrupt:
+                    sys.exit(9)
+            """
+        )
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=tmp_path,
+    )
+    while len(list(folder.iterdir())) < 2:  # both are at work
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, noise = process.communicate(timeout=30)
+    assert process.returncode == 9 and "Traceback" not in noise, noise
+    assert not any(alive(int(path.name)) for path in folder.iterdir())
