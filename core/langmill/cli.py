@@ -32,7 +32,9 @@ app = typer.Typer(
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe (YAML), or the folder of an earlier run.", show_default=False)]
 Profile = Annotated[str | None, typer.Option(help="A named overlay of the recipe.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. llm.model=openai/gpt-4o-mini; repeatable.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. llm.model=openai/gpt-4o-mini; repeatable.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Run = Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)]
 
@@ -77,7 +79,9 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Most rows per source, language and split.")] = None,
     until: Annotated[str | None, typer.Option(help="Stop after: data, train.")] = None,
     only: Annotated[str | None, typer.Option(help="Only: train, eval. Reads the run's folder alone.")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Most US dollars, over all resumes of this run.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Most US dollars, over all resumes of this run.")
+    ] = None,
     offline: Annotated[bool, typer.Option(help="Fetch nothing, call nothing beyond this machine.")] = False,
     fresh: Annotated[bool, typer.Option(help="Empty the run's folder first; paid answers stay in the ledger.")] = False,
     no_plugin_files: Annotated[bool, typer.Option(help="Refuse plugin files beside the recipe.")] = False,
@@ -162,7 +166,9 @@ def _open(run: Path) -> tuple[Assembly, RunFolder]:
 
     store = RunFolder(run)
     if not store.recipe_lock.exists():
-        raise MissingInput(f"{run} is not a run's folder (no {store.recipe_lock.name} in it): factory run RECIPE makes one")
+        raise MissingInput(
+            f"{run} is not a run's folder (no {store.recipe_lock.name} in it): factory run RECIPE makes one"
+        )
     return _assemble(run, None, None), store
 
 
@@ -212,14 +218,21 @@ def languages(
     packs = Registry.of_installed().packs()
     if action is None:
         if json_:
-            give([{"code": pack.code, "name": pack.identity.name, "prompts": sorted(pack.templates)} for pack in packs.values()])
+            give(
+                [
+                    {"code": pack.code, "name": pack.identity.name, "prompts": sorted(pack.templates)}
+                    for pack in packs.values()
+                ]
+            )
         for pack in packs.values():
             say(f"{pack.code:<4} {pack.identity.name} ({pack.identity.native_name}), {len(pack.templates)} prompts")
         return
     if action != "check" or code is None:
         raise RecipeError(f"factory languages {action}: possible: factory languages, factory languages check CODE")
     if code not in packs:
-        raise MissingInput(f"no language pack '{code}': {nearest(code, packs)}. Make one with: factory new language {code}")
+        raise MissingInput(
+            f"no language pack '{code}': {nearest(code, packs)}. Make one with: factory new language {code}"
+        )
     faults = faults_of(packs[code])
     for fault in faults:
         say(f"  {fault}")

@@ -17,6 +17,7 @@ that an attempt of a process that died (its lock is free) is told apart from one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import queue
 import sqlite3
@@ -32,7 +33,20 @@ from typing import Any, NamedTuple, TypeVar
 
 from langmill.errors import FactoryError
 from langmill.home import home
-from langmill.ledger_file import Lock, check_sum, damage, is_held, open_file, rescue
+from langmill.ledger_file import (
+    SUMMARY,
+    Lock,
+    book,
+    check_sum,
+    close,
+    damage,
+    find,
+    is_held,
+    open_file,
+    rescue,
+    scopes,
+    spent,
+)  # fmt: skip
 
 T = TypeVar("T")
 NANO = 1_000_000_000
@@ -142,29 +156,30 @@ class Ledger:
 
     def find(self, key: str) -> Found | None:
         """The answer of a call, if it was ever answered."""
-        return _find(self._reader, key)
+        answer = find(self._reader, key)
+        return None if answer is None else Found(answer)
 
     async def claim(self, call: Call, reserve: int, caps: Mapping[str, int]) -> Claimed | Found | Held | NoRoom:
         """Put the attempt on disk before its request leaves, with ``reserve`` billionths of a dollar held back.
 
-        ``caps`` maps a scope to its most; every scope is booked, capped or not. Answers with what another process has
+        ``caps`` gives the most of a kind of scope ("run", "month"); both are booked, capped or not. Answers with what another process has
         found out in the meantime (Found), or is about to (Held).
         """
 
         def work(db: sqlite3.Connection) -> Claimed | Found | Held | NoRoom:
-            found = _find(db, call.key)
-            if found:
-                return found
+            if (answer := find(db, call.key)) is not None:
+                return Found(answer)
             out = db.execute("SELECT id, owner FROM attempts WHERE key = ? AND status = 'sent'", (call.key,)).fetchall()
             for attempt, owner in out:
                 if owner == self.owner or is_held(self._locks / owner):
                     return Held()
                 db.execute("UPDATE attempts SET status = 'lost', cost = reserved WHERE id = ?", (attempt,))
             now = time.time()
-            scopes = _scopes(call.run, now)
-            for scope in scopes:
-                if reserve and scope in caps:
-                    left = caps[scope] - _spent(db, scope)
+            booked = scopes(call.run, now)
+            for scope in booked:
+                cap = caps.get(scope.partition("/")[0])
+                if reserve and cap is not None:
+                    left = cap - spent(db, scope)
                     if reserve > left:
                         return NoRoom(scope, left / NANO)
             cursor = db.execute(
@@ -172,7 +187,7 @@ class Ledger:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 'sent', ?, ?)",
                 (call.key, call.run, self.owner, call.model, call.step, call.language, call.dataset, reserve, now),
             )
-            _book(db, scopes, reserve)
+            book(db, booked, reserve)
             return Claimed(int(cursor.lastrowid or 0))
 
         return await self._later(work)
@@ -191,7 +206,7 @@ class Ledger:
                 (call.key, text, check_sum(text), call.model, call.step, call.run, call.dataset, cost, time.time()),
             )
             _use(db, call)
-            _close(db, attempt, "answered", "", 0 if cost is None else cost)
+            close(db, attempt, "answered", "", 0 if cost is None else cost)
             db.execute(
                 "UPDATE attempts SET cost = ?, prompt_tokens = ?, answer_tokens = ?, latency = ?, request_id = ?"
                 " WHERE id = ?",
@@ -206,7 +221,7 @@ class Ledger:
 
         def work(db: sqlite3.Connection) -> None:
             reserved = db.execute("SELECT reserved FROM attempts WHERE id = ?", (attempt,)).fetchone()[0]
-            _close(db, attempt, "failed", kind, reserved if paid else 0)
+            close(db, attempt, "failed", kind, reserved if paid else 0)
             db.execute("UPDATE attempts SET latency = ? WHERE id = ?", (latency, attempt))
 
         return self._soon(work)
@@ -219,7 +234,7 @@ class Ledger:
 
     def spent(self, run: str) -> float:
         """US dollars a run has spent over all its resumes, what is out or lost at its worst case."""
-        return _spent(self._reader, f"run/{run}") / NANO
+        return spent(self._reader, f"run/{run}") / NANO
 
     def place(self, model: str, place: str) -> str:
         """The place under which this model was first seen; ``place`` is remembered when it is the first."""
@@ -234,28 +249,8 @@ class Ledger:
         """What a run used, by model and step. Waits for what is queued."""
 
         def work(db: sqlite3.Connection) -> list[Usage]:
-            rows = db.execute(
-                """
-                WITH asked AS (
-                  SELECT model, step, SUM(status = 'answered') AS calls, SUM(status <> 'answered') AS failed,
-                         SUM(COALESCE(prompt_tokens, 0)) AS prompt_tokens,
-                         SUM(COALESCE(answer_tokens, 0)) AS answer_tokens, SUM(COALESCE(cost, 0)) AS cost,
-                         MIN(status <> 'answered' OR cost IS NOT NULL) AS priced
-                  FROM attempts WHERE run = :run GROUP BY model, step),
-                used AS (
-                  SELECT model, step, COUNT(*) AS cached FROM uses WHERE run = :run AND NOT EXISTS (
-                    SELECT 1 FROM attempts WHERE attempts.key = uses.key AND attempts.run = :run
-                      AND attempts.step = uses.step AND status = 'answered')
-                  GROUP BY model, step),
-                names AS (SELECT model, step FROM asked UNION SELECT model, step FROM used)
-                SELECT names.model, names.step, COALESCE(calls, 0), COALESCE(cached, 0), COALESCE(failed, 0),
-                       COALESCE(prompt_tokens, 0), COALESCE(answer_tokens, 0), COALESCE(cost, 0), COALESCE(priced, 1)
-                FROM names LEFT JOIN asked USING (model, step) LEFT JOIN used USING (model, step)
-                ORDER BY names.step, names.model
-                """,
-                {"run": run},
-            ).fetchall()
-            return [Usage(*row[:7], row[7] / NANO, bool(row[8])) for row in rows]
+            rows = db.execute(SUMMARY, {"run": run}).fetchall()
+            return [Usage._make((*row[:7], row[7] / NANO, bool(row[8]))) for row in rows]
 
         return self._soon(work).result()
 
@@ -358,43 +353,14 @@ def _tell(done: list[tuple[_Job, _Outcome]]) -> None:
 
         if loop is None:
             hand_over()
-        elif not loop.is_closed():
-            loop.call_soon_threadsafe(hand_over)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever asked
+                loop.call_soon_threadsafe(hand_over)
 
 
-def _find(db: sqlite3.Connection, key: str) -> Found | None:
-    row = db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-    return Found(json.loads(row[0])) if row else None
-
-
-def _scopes(run: str, now: float) -> tuple[str, str]:
-    return f"run/{run}", time.strftime("month/%Y-%m", time.gmtime(now))
-
-
-def _spent(db: sqlite3.Connection, scope: str) -> int:
-    row = db.execute("SELECT nano FROM spending WHERE scope = ?", (scope,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _book(db: sqlite3.Connection, scopes: tuple[str, ...], nano: int) -> None:
-    if nano:
-        for scope in scopes:
-            db.execute(
-                "INSERT INTO spending (scope, nano) VALUES (?, ?) ON CONFLICT (scope) DO UPDATE SET nano = nano + ?",
-                (scope, nano, nano),
-            )
-
-
-def _close(db: sqlite3.Connection, attempt: int, status: str, kind: str, cost: int) -> None:
-    """End an attempt: the reserved worst case gives way to the cost, in the scopes it was booked in."""
-    run, started, reserved = db.execute(
-        "SELECT run, started, reserved FROM attempts WHERE id = ?", (attempt,)
-    ).fetchone()
-    _book(db, _scopes(run, started), cost - reserved)
-    db.execute(
-        "UPDATE attempts SET status = ?, kind = ?, cost = ?, ended = ? WHERE id = ?",
-        (status, kind, cost, time.time(), attempt),
-    )
+def worst_case(dollars: float) -> int:
+    """US dollars as billionths, rounded up."""
+    return int(-(-dollars * NANO // 1))
 
 
 def _use(db: sqlite3.Connection, call: Call) -> None:
@@ -402,8 +368,3 @@ def _use(db: sqlite3.Connection, call: Call) -> None:
         "INSERT OR IGNORE INTO uses (run, step, key, model, dataset) VALUES (?, ?, ?, ?, ?)",
         (call.run, call.step, call.key, call.model, call.dataset),
     )
-
-
-def worst_case(dollars: float) -> int:
-    """US dollars as billionths, rounded up."""
-    return int(-(-dollars * NANO // 1))

@@ -1,4 +1,4 @@
-"""The ledger's file: its tables, opening it, telling whether it is damaged, saving what reads of a damaged one.
+"""The ledger's file: its tables and what is done in them, opening it, telling whether it is damaged, saving what reads.
 
 Whether a process that shares the ledger is alive is asked of the kernel: each holds a lock (flock) on a file of its own,
 which is free the moment it dies, however it dies. Process numbers would be reused and differ between containers.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import time
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from langmill.errors import FactoryError
 
@@ -38,6 +40,24 @@ _INDEXES = (
     "CREATE INDEX IF NOT EXISTS attempts_out ON attempts (key) WHERE status = 'sent'",
     "CREATE INDEX IF NOT EXISTS attempts_run ON attempts (run, model, step)",
 )
+SUMMARY = """
+WITH asked AS (
+  SELECT model, step, SUM(status = 'answered') AS calls, SUM(status <> 'answered') AS failed,
+         SUM(COALESCE(prompt_tokens, 0)) AS prompt_tokens,
+         SUM(COALESCE(answer_tokens, 0)) AS answer_tokens, SUM(COALESCE(cost, 0)) AS cost,
+         MIN(status <> 'answered' OR cost IS NOT NULL) AS priced
+  FROM attempts WHERE run = :run GROUP BY model, step),
+used AS (
+  SELECT model, step, COUNT(*) AS cached FROM uses WHERE run = :run AND NOT EXISTS (
+    SELECT 1 FROM attempts WHERE attempts.key = uses.key AND attempts.run = :run
+      AND attempts.step = uses.step AND status = 'answered')
+  GROUP BY model, step),
+names AS (SELECT model, step FROM asked UNION SELECT model, step FROM used)
+SELECT names.model, names.step, COALESCE(calls, 0), COALESCE(cached, 0), COALESCE(failed, 0),
+       COALESCE(prompt_tokens, 0), COALESCE(answer_tokens, 0), COALESCE(cost, 0), COALESCE(priced, 1)
+FROM names LEFT JOIN asked USING (model, step) LEFT JOIN used USING (model, step)
+ORDER BY names.step, names.model
+"""
 _HELD: set[int] = set()
 
 
@@ -214,3 +234,42 @@ def _readable(path: Path, table: str, names: list[str]) -> Iterator[tuple[object
 def check_sum(text: str) -> int:
     """CRC-32 of an answer as stored: tells a whole answer from a damaged one in a rescue."""
     return zlib.crc32(text.encode())
+
+
+def find(db: sqlite3.Connection, key: str) -> dict[str, Any] | None:
+    """A stored answer."""
+    row = db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+    return dict(json.loads(row[0])) if row else None
+
+
+def scopes(run: str, now: float) -> tuple[str, str]:
+    """What a call of a run at a time (seconds since 1970) is booked under."""
+    return f"run/{run}", time.strftime("month/%Y-%m", time.gmtime(now))
+
+
+def spent(db: sqlite3.Connection, scope: str) -> int:
+    """Billionths of a dollar booked under a scope."""
+    row = db.execute("SELECT nano FROM spending WHERE scope = ?", (scope,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def book(db: sqlite3.Connection, under: tuple[str, ...], nano: int) -> None:
+    """Add to scopes; less than nothing gives back."""
+    if nano:
+        for scope in under:
+            db.execute(
+                "INSERT INTO spending (scope, nano) VALUES (?, ?) ON CONFLICT (scope) DO UPDATE SET nano = nano + ?",
+                (scope, nano, nano),
+            )
+
+
+def close(db: sqlite3.Connection, attempt: int, status: str, kind: str, cost: int) -> None:
+    """End an attempt: the reserved worst case gives way to the cost, in the scopes it was booked in."""
+    run, started, reserved = db.execute(
+        "SELECT run, started, reserved FROM attempts WHERE id = ?", (attempt,)
+    ).fetchone()
+    book(db, scopes(run, started), cost - reserved)
+    db.execute(
+        "UPDATE attempts SET status = ?, kind = ?, cost = ?, ended = ? WHERE id = ?",
+        (status, kind, cost, time.time(), attempt),
+    )

@@ -156,7 +156,10 @@ class Pipeline:
         ]
         self._tell(plan, step.use, len(partitions), len(todo))
         takers = sum(
-            1 for item, _ in todo for row in read_rows(item.path) if part.takes(row) and (not chosen or row.id in chosen)
+            1
+            for item, _ in todo
+            for row in read_rows(item.path)
+            if part.takes(row) and (not chosen or row.id in chosen)
         )
         progress = {"done": 0, "rejected": 0, "skipped": 0}
 
@@ -279,7 +282,7 @@ class Pipeline:
         files = self.store.write_dataset(
             plan.name,
             (row for part in partitions for row in read_rows(part.path)),
-            {name: items for name, items in rejects.items()},
+            rejects,
         )
         for use, exporter in plan.write:
             exporter.export(
@@ -379,4 +382,3 @@ def _rejects(partitions: Sequence[Partition]) -> Iterator[Reject]:
     for part in partitions:
         if part.rejects_path().exists():
             yield from read_rejects(part.rejects_path())
-

@@ -74,7 +74,9 @@ class Progress:
         done, of = event["done"], event["of"]
         money = f" · ${self.calls['spent']:.4f}" if self.calls.get("spent") else ""
         flight = f" · {self.calls['in_flight']} in flight" if self.calls.get("in_flight") else ""
-        text = f"    {event['step']} {done:,}/{of:,} rows · {event['rejected']:,} rejected · {event['skipped']:,} skipped"
+        text = (
+            f"    {event['step']} {done:,}/{of:,} rows · {event['rejected']:,} rejected · {event['skipped']:,} skipped"
+        )
         self._moving(key, text + flight + money + self._rate(key, done, of), last=done == of)
 
     def _calls(self, event: Mapping[str, Any]) -> None:

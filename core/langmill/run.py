@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from langmill import __version__
@@ -49,7 +48,9 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
     if request.only is None and (absent := assembly.absent()):
         raise MissingInput("these sources are not there:\n" + "\n".join(f"  {line}" for line in absent))
     if request.only is not None and not store.recipe_lock.exists():
-        raise MissingInput(f"{store.root} is not a run's folder (it has no {store.recipe_lock.name}): factory run RECIPE")
+        raise MissingInput(
+            f"{store.root} is not a run's folder (it has no {store.recipe_lock.name}): factory run RECIPE"
+        )
     with store.open_for_writing():
         began = time.time()
         if request.only is None:
@@ -172,7 +173,9 @@ def _evaluate(assembly: Assembly, store: RunFolder, report: Report) -> None:
         base = assembly.trainer.model_dump(mode="json", include={"base", "max_tokens"}) if assembly.trainer else None
         for model in evaluator.models:
             stage = store.read_json(f"train/{model}/stage.json")
-            key = key_of("eval", use, evaluator.model_dump(mode="json", exclude={"models"}), rows, packs, base, model, stage)
+            key = key_of(
+                "eval", use, evaluator.model_dump(mode="json", exclude={"models"}), rows, packs, base, model, stage
+            )
             name = f"eval/{evaluator.data}.{use}.{model}.json"
             done = store.read_json(name)
             report({"event": "eval", "data": evaluator.data, "model": model, "kept": bool(done and done["key"] == key)})
@@ -219,5 +222,3 @@ def _rejected_share(assembly: Assembly, store: RunFolder) -> float:
                 rejected += sum(n for what, n in counts.items() if what.startswith("rejected:"))
         worst = max(worst, rejected / read if read else 0.0)
     return round(worst, 4)
-
-

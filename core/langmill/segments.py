@@ -13,7 +13,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langmill.api import Context, Drop, Filter, Flag, Loader, Part, Reject, Row, SourceContext, Split, StepContext, words
+from langmill.api import (
+    Context,
+    Drop,
+    Filter,
+    Flag,
+    Loader,
+    Part,
+    Reject,
+    Row,
+    SourceContext,
+    Split,
+    StepContext,
+    words,
+)
 from langmill.registry import Registry
 from langmill.store import RunFolder, file_hash, key_of
 from langmill.tables import content_hash, read_facts, read_rows, rejects_to_table, rows_to_table, write_table
@@ -50,7 +63,9 @@ class Workshop:
 
     def part(self, ref: PartRef) -> Part:
         """The part, built once in each process, since some load a model."""
-        return _built(self.registry, ref.kind, ref.use, repr(sorted(ref.options.items())), _Options(ref.options), ref.place)
+        return _built(
+            self.registry, ref.kind, ref.use, repr(sorted(ref.options.items())), _Options(ref.options), ref.place
+        )
 
     def step_context(self, place: str, llm: Any = None) -> StepContext:
         """A step's context, with the earlier data sets of the run at hand."""

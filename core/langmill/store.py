@@ -43,7 +43,9 @@ class RunFolder:
             self.root.mkdir(parents=True, exist_ok=True)
             handle = (self.root / ".lock").open("a+")
         except OSError as error:
-            raise FactoryError(f"can not write to {self.root}: {error.strerror}. Choose another with --out DIR") from None
+            raise FactoryError(
+                f"can not write to {self.root}: {error.strerror}. Choose another with --out DIR"
+            ) from None
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,7 +176,9 @@ class RunFolder:
         for step, items in rejects.items():
             if table := list(items):
                 write_table(fresh / "rejected" / f"{step}.parquet", rejects_to_table(table))
-        (root / "dataset.json").unlink(missing_ok=True)  # from here until it is written again, the data set is unfinished
+        (root / "dataset.json").unlink(
+            missing_ok=True
+        )  # from here until it is written again, the data set is unfinished
         for part in ("data", "rejected"):
             shutil.rmtree(root / part, ignore_errors=True)
             (fresh / part).replace(root / part)
@@ -210,7 +214,7 @@ class RunFolder:
         facts = self.read_json(f"train/{stage}/stage.json")
         if facts is None:
             raise MissingInput(f"stage '{stage}' is not trained in {self.root}: factory run {self.root} --only train")
-        return self.root / facts["adapter"]
+        return self.root / str(facts["adapter"])
 
     def stage_card(self, name: str) -> Path:
         """A training stage's model card."""

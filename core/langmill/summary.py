@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from langmill import training
 from langmill.assembly import Assembly
 from langmill.errors import MissingInput
 from langmill.rows import words
@@ -56,14 +57,14 @@ def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
         yield f"{name}: {sum(data['rows'].values()):,} rows   {per_language}"
         for what in ("rejected", "skipped"):
             if data[what]:
-                listed = ", ".join(f"{reason} {n:,}" for reason, n in sorted(data[what].items(), key=lambda item: -item[1]))
+                listed = ", ".join(
+                    f"{reason} {n:,}" for reason, n in sorted(data[what].items(), key=lambda item: -item[1])
+                )
                 yield f"  {what}: {listed}"
     for stage, done in facts["stages"].items():
-        result = store.read_json(f"train/{stage}/result.json") or {}
         losses = [
-            f"{split} loss {result[f'{split}_loss_first']:.3f} -> {result[f'{split}_loss_last']:.3f}"
-            for split in ("train", "dev")
-            if result.get(f"{split}_loss_first") is not None and result.get(f"{split}_loss_last") is not None
+            f"{split} loss {first:.3f} -> {last:.3f}"
+            for split, (first, last) in (training.result(store, stage).losses.items() if done else ())
         ]
         yield f"stage {stage}: {', '.join(losses) or 'done' if done else 'not trained'}"
     yield from _score_lines(assembly, facts["scores"])
@@ -110,4 +111,6 @@ def lineage(assembly: Assembly, store: RunFolder, row_id: str) -> Iterator[str]:
                 yield f"{name}: {id}   rejected at {reject.step}: {reject.reason} {reject.detail}"
                 yield "    " + reject.excerpt.replace("\n", "\n    ")
     if not found:
-        raise MissingInput(f"{store.root}: no row or reject begins with '{row_id}'. Ids are in the data files' column id")
+        raise MissingInput(
+            f"{store.root}: no row or reject begins with '{row_id}'. Ids are in the data files' column id"
+        )

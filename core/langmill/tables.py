@@ -23,12 +23,12 @@ def row_schema() -> pa.Schema:
     text, texts = pa.string(), pa.list_(pa.string())
     message = pa.struct([("role", text), ("content", text)])
     mark = pa.struct([(name, text) for name in Mark._fields])
-    return pa.schema(
-        [("id", text), ("language", text), ("split", text), ("family", text), ("kind", text), ("text", text)]
-        + [("messages", pa.list_(message)), ("question", text), ("options", texts), ("answers", pa.list_(pa.int32()))]
-        + [("explanation", text), ("context", text), ("source", text), ("record", text), ("licenses", texts)]
-        + [("parents", texts), ("marks", pa.list_(mark)), ("flags", texts)]
-    )
+    plain = [pa.field(name, text) for name in ("id", "language", "split", "family", "kind", "text")]
+    choice = [pa.field("question", text), pa.field("options", texts), pa.field("answers", pa.list_(pa.int32()))]
+    reasons = [pa.field(name, text) for name in ("explanation", "context", "source", "record")]
+    history = [pa.field("licenses", texts), pa.field("parents", texts), pa.field("marks", pa.list_(mark))]
+    messages = pa.field("messages", pa.list_(message))
+    return pa.schema([*plain, messages, *choice, *reasons, *history, pa.field("flags", texts)])
 
 
 def reject_schema() -> pa.Schema:
@@ -120,7 +120,7 @@ def content_hash(rows: Iterable[Row]) -> str:
     return digest.hexdigest()
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` on a temporary file beside ``path``, sync it, then rename: readers see the old file or the new one.
 
     Raises FactoryError when the disk refuses (full, read-only); nothing half written stays.
@@ -151,7 +151,7 @@ def write_table(path: Path, table: pa.Table, facts: Mapping[str, Any] | None = N
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole, UTF-8."""
-    write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")) and None)
+    write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
 
 
 def read_facts(path: Path) -> dict[str, Any]:

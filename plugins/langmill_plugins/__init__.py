@@ -94,7 +94,7 @@ def register_exporters() -> Mapping[str, type[Exporter]]:
 @hookimpl
 def register_trainers() -> Mapping[str, type[Trainer]]:
     """Ways to train."""
-    return Shelf("trainers", {"auto": "Auto", "peft": "Peft", "unsloth": "Unsloth"})
+    return Shelf("trainers", {"auto": "AutoTrainer", "peft": "PeftTrainer", "unsloth": "UnslothTrainer"})
 
 
 @hookimpl

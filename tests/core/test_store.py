@@ -11,7 +11,10 @@ from langmill.store import RunFolder, file_hash
 
 
 def rows(n=3, language="en", split="train"):
-    return [Row(f"s/{language}{i}", language, split, f"s/{i}", Text(f"t{i}"), Origin("s", str(i), ("CC0-1.0",))) for i in range(n)]
+    return [
+        Row(f"s/{language}{i}", language, split, f"s/{i}", Text(f"t{i}"), Origin("s", str(i), ("CC0-1.0",)))
+        for i in range(n)
+    ]
 
 
 def test_a_second_run_on_the_same_folder_is_refused_by_name(tmp_path):
@@ -19,7 +22,10 @@ def test_a_second_run_on_the_same_folder_is_refused_by_name(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "in\n"
-        with pytest.raises(FactoryError, match=rf"another run \(process {holder.pid}\).*--out"), RunFolder(tmp_path).open_for_writing():
+        with (
+            pytest.raises(FactoryError, match=rf"another run \(process {holder.pid}\).*--out"),
+            RunFolder(tmp_path).open_for_writing(),
+        ):
             pass
     finally:
         holder.kill()
@@ -38,7 +44,9 @@ def test_strays_of_a_killed_run_are_swept_away(tmp_path):
 def test_a_data_set_is_written_by_language_and_split_and_swapped_in_whole(tmp_path):
     store = RunFolder(tmp_path)
     reject = Reject.of(rows(1)[0], "steps[0]", Drop("short"))
-    files = store.write_dataset("ift", iter([*rows(2), *rows(1, "zh", "test")]), {"00-length": iter([reject]), "01-x": iter([])})
+    files = store.write_dataset(
+        "ift", iter([*rows(2), *rows(1, "zh", "test")]), {"00-length": iter([reject]), "01-x": iter([])}
+    )
     assert {name: facts["rows"] for name, facts in files.items()} == {
         "data/en/train-00000.parquet": 2,
         "data/zh/test-00000.parquet": 1,

@@ -30,7 +30,16 @@ bodies = st.one_of(
 )  # fmt: skip
 marks = st.lists(st.builds(Mark, text, text, text, text), max_size=2).map(tuple)
 origins = st.builds(Origin, text, text, st.lists(text, min_size=1, max_size=2).map(tuple), st.just(("p",)), marks)
-rows = st.builds(Row, text, st.sampled_from(["en", "zh"]), st.sampled_from(["train", "dev", "test"]), text, bodies, origins, st.just(("f",)))
+rows = st.builds(
+    Row,
+    text,
+    st.sampled_from(["en", "zh"]),
+    st.sampled_from(["train", "dev", "test"]),
+    text,
+    bodies,
+    origins,
+    st.just(("f",)),
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -45,7 +54,10 @@ def test_any_rows_come_back_as_they_were(tmp_path_factory, items):
 
 def test_rejects_come_back_with_and_without_a_row(tmp_path):
     row = Row("s/1", "fr", "train", "s/1", Text("Le sang."), Origin("s", "1", ("CC0-1.0",)))
-    rejects = [Reject.of(row, "steps[0]", Drop("too_short", "8")), Reject("s", "2", "read s", "no_answer", "", "…", "fr")]
+    rejects = [
+        Reject.of(row, "steps[0]", Drop("too_short", "8")),
+        Reject("s", "2", "read s", "no_answer", "", "…", "fr"),
+    ]
     write_table(tmp_path / "r.parquet", rejects_to_table(rejects))
     assert list(read_rejects(tmp_path / "r.parquet")) == rejects
 

@@ -106,7 +106,7 @@ def test_known_answers(context: Context) -> None:
 
 
 def test_all_weighs_languages_alike(context: Context) -> None:
-    some = [row for row in rows() if row.language == "en"][:3] + [rows()[-1]]
+    some = [*[row for row in rows() if row.language == "en"][:3], rows()[-1]]
     scores = EVALUATOR.evaluate(some, Scripted.by(lambda prompt, words: 0.0 if words == "B" else -1.0), context)
     over_all = next(score for score in scores.scores if (score.language, score.metric) == ("all", "letters"))
     assert (over_all.n, over_all.correct) == (4, 2)

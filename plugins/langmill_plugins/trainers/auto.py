@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from langmill.api import TrainJob, missing_package
+from langmill_plugins.trainers.base_model import settle
 from langmill_plugins.trainers.options import AdapterTrainer
 from langmill_plugins.trainers.peft import PeftTrainer
 from langmill_plugins.trainers.unsloth import UnslothTrainer
@@ -16,6 +17,7 @@ class AutoTrainer(AdapterTrainer):
 
     def train(self, job: TrainJob) -> Path:
         """Train a stage the way this machine has; returns the adapter's folder."""
+        settle()
         way, why = pick()
         job.report({"event": "note", "text": f"train.use: auto takes {way}: {why}"})
         kind = UnslothTrainer if way == "unsloth" else PeftTrainer

@@ -54,12 +54,19 @@ def find_base(name: str, context: Context) -> Base:
     return Base(name, folder, f"{name.partition('@')[0]}@{folder.name}")
 
 
-def quiet() -> None:
-    """No network, no bars, no warnings meant for notebooks: to be called before transformers is imported."""
+def settle() -> None:
+    """What the environment must say before torch or transformers is imported; what a person has set stays."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    # Threads that wait must sleep: where another process holds one of two cores, spinning ones made a step of 3 s last 51.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def quiet() -> None:
+    """No network, no bars, no warnings meant for notebooks. Imports transformers."""
+    settle()
     try:
         from transformers.utils import logging
     except ImportError:

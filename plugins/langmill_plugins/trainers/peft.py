@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from langmill.api import TrainJob, missing_package
+from langmill_plugins.trainers.base_model import settle
 from langmill_plugins.trainers.options import AdapterTrainer
 
 
@@ -14,6 +15,7 @@ class PeftTrainer(AdapterTrainer):
 
     def train(self, job: TrainJob) -> Path:
         """Train a stage, resuming from its last whole checkpoint if there is one; returns the adapter's folder."""
+        settle()
         try:
             import peft  # noqa: F401
         except ImportError:

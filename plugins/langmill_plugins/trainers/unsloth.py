@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langmill.api import MissingInput, TrainJob, missing_package
+from langmill_plugins.trainers.base_model import settle
 from langmill_plugins.trainers.options import AdapterTrainer
 
 #: What unsloth's kernels cover; they are what 'all-linear' comes to in the models it knows.
@@ -18,12 +19,12 @@ class UnslothTrainer(AdapterTrainer):
 
     def train(self, job: TrainJob) -> Path:
         """Train a stage, resuming from its last whole checkpoint if there is one; returns the adapter's folder."""
+        settle()
         import torch
 
         if not torch.cuda.is_available():
             raise MissingInput("train.use: unsloth needs a GPU, and there is none: use: auto, or use: peft")
         os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
         # It compiles into the working directory unless told otherwise.
         os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(job.folder / "unsloth_compiled_cache"))
         try:

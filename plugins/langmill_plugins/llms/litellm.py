@@ -1,0 +1,210 @@
+"""Any provider that litellm knows, and any endpoint that speaks OpenAI's dialect, through ``api_base``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import PrivateAttr
+
+from langmill.api import (
+    LLM,
+    Answer,
+    CallError,
+    Context,
+    Field,
+    Message,
+    MissingInput,
+    Part,
+    RecipeError,
+    missing_package,
+)
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Prices(Part):
+    """What tokens cost, in US dollars per million."""
+
+    input: float = Field(ge=0, description="US dollars per million prompt tokens")
+    output: float = Field(ge=0, description="US dollars per million answer tokens")
+
+
+class LiteLLM(LLM):
+    """Asks a provider through litellm: openai/…, anthropic/…, mistral/…, or openai/NAME with api_base for a server of yours."""
+
+    api_base: str | None = Field(
+        None, description="address of an OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1"
+    )
+    api_key_env: str | None = Field(
+        None, description="name of the environment variable with the key; the provider's own if left out"
+    )
+    prices: Prices | None = Field(None, description="prices, where litellm knows none or others hold")
+
+    _strict: bool = PrivateAttr(False)
+
+    def price(self) -> tuple[float, float] | None:
+        """The recipe's prices, else litellm's own map; a server on this machine costs nothing."""
+        if self.prices is not None:
+            return self.prices.input / 1e6, self.prices.output / 1e6
+        if self.api_base and urlsplit(self.api_base).hostname in LOOPBACK:
+            return 0.0, 0.0
+        try:
+            known = _litellm().get_model_info(self.model)
+        except Exception:  # litellm raises a bare Exception for a model it does not know
+            return None
+        prompt, answer = known.get("input_cost_per_token"), known.get("output_cost_per_token")
+        return None if prompt is None or answer is None else (float(prompt), float(answer))
+
+    async def start(self, context: Context) -> None:
+        """Find the provider and its key. Raises RecipeError for an unknown provider, MissingInput for a key that is not set."""
+        local = self.api_base is not None and urlsplit(self.api_base).hostname in LOOPBACK
+        if context.offline and not local:
+            raise MissingInput(
+                f"{context.place}: {self.model} is not on this machine, and --offline calls nothing beyond it"
+            )
+        litellm = _litellm()
+        try:
+            _, provider, _, _ = litellm.get_llm_provider(self.model)
+        except Exception:
+            raise RecipeError(
+                f"{context.place}.model: litellm knows no provider for '{self.model}': PROVIDER/MODEL, e.g. openai/gpt-4o-mini, "
+                "anthropic/claude-3-5-haiku-latest, or openai/NAME with api_base: for a server of yours"
+            ) from None
+        if self.api_key_env and not os.environ.get(self.api_key_env):
+            raise MissingInput(
+                f"{context.place}: the environment variable {self.api_key_env} is not set: export {self.api_key_env}=…"
+            )
+        if not self.api_key_env and not self.api_base:
+            missing = litellm.validate_environment(self.model).get("missing_keys") or []
+            if missing:
+                names = " and ".join(missing)
+                raise MissingInput(
+                    f"{context.place}: {self.model} needs the environment variable {names}: export {missing[0]}=…"
+                )
+        self._strict = bool(self.api_base) or bool(
+            litellm.supports_response_schema(model=self.model, custom_llm_provider=provider)
+        )
+
+    async def answer(
+        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """One call. A provider that takes no JSON schema is told it in words."""
+        litellm = _litellm()
+        sent = [{"role": message.role, "content": message.content} for message in messages]
+        options: dict[str, Any] = {}
+        if schema is not None and self._strict:
+            shape = {"name": "answer", "schema": closed(schema), "strict": True}
+            options["response_format"] = {"type": "json_schema", "json_schema": shape}
+        elif schema is not None:
+            sent[-1]["content"] += "\n\nAnswer with one JSON object and nothing else. It must fit this JSON schema:\n"
+            sent[-1]["content"] += json.dumps(schema, ensure_ascii=False)
+        if self.api_base:
+            key = os.environ.get(self.api_key_env or "", "") or "none"
+            options.update(api_base=self.api_base, api_key=key)
+        elif self.api_key_env:
+            options["api_key"] = os.environ[self.api_key_env]
+        try:
+            reply = await litellm.acompletion(
+                model=self.model,
+                messages=sent,
+                temperature=self.temperature,
+                max_tokens=self.max_tokens,
+                seed=seed,
+                timeout=self.timeout,
+                num_retries=0,
+                max_retries=0,
+                drop_params=True,
+                **options,
+            )
+        except Exception as error:
+            raise call_error(error) from None
+        return _answer(reply)
+
+
+def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with no room for other keys, as strict modes ask, and without bounds on lengths of text: some providers
+    refuse them, and llama.cpp unrolls "at most 4000 characters" into a grammar that takes seconds a token. The core holds
+    every answer against the whole schema in any case."""
+
+    def close(item: Any) -> Any:
+        if isinstance(item, Mapping):
+            found = {key: close(value) for key, value in item.items() if key not in ("minLength", "maxLength")}
+            if found.get("type") == "object":
+                found.setdefault("additionalProperties", False)
+                found["required"] = list(found.get("properties", {}))
+            return found
+        return [close(value) for value in item] if isinstance(item, list) else item
+
+    shape: dict[str, Any] = close(schema)
+    return shape
+
+
+def call_error(error: Exception) -> CallError:
+    """A litellm error as ours, by status code; its words, cut, without what a key could hide in."""
+    status = getattr(error, "status_code", None)
+    said = f"{type(error).__name__} {status or ''}: {_words(error)}"
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        retry_after = float(headers.get("retry-after", ""))
+    except ValueError:
+        retry_after = None
+    kind: Literal["rate_limit", "server", "timeout", "bad_request", "auth", "quota"] = "server"
+    if status == 429:
+        kind = "quota" if "insufficient_quota" in str(error) else "rate_limit"
+    elif status in (401, 403):
+        kind = "auth"
+    elif status == 402:
+        kind = "quota"
+    elif status == 408 or "Timeout" in type(error).__name__:
+        kind = "timeout"
+    elif status in (400, 404, 413, 422):
+        kind = "bad_request"
+    return CallError(kind, said, retry_after)
+
+
+def _words(error: Exception) -> str:
+    """The provider's message, short, on one line, with anything that looks like a key taken out."""
+    text = " ".join(str(getattr(error, "message", None) or error).split())[:300]
+    return " ".join(
+        "***" if word.strip("'\".,:;").startswith(("sk-", "Bearer", "key-")) else word for word in text.split()
+    )
+
+
+def _answer(reply: Any) -> Answer:
+    choice, usage = reply.choices[0], getattr(reply, "usage", None)
+    finish: Literal["stop", "length", "refusal", "other"] = "other"
+    if choice.finish_reason in ("stop", "eos", "end_turn"):
+        finish = "stop"
+    elif choice.finish_reason in ("length", "max_tokens"):
+        finish = "length"
+    elif choice.finish_reason in ("content_filter", "refusal") or getattr(choice.message, "refusal", None):
+        finish = "refusal"
+    cost = (getattr(reply, "_hidden_params", None) or {}).get("response_cost")
+    return Answer(
+        text=choice.message.content or "",
+        finish=finish,
+        prompt_tokens=int(getattr(usage, "prompt_tokens", 0) or 0),
+        answer_tokens=int(getattr(usage, "completion_tokens", 0) or 0),
+        cost=float(cost) if cost else None,
+        request_id=str(getattr(reply, "id", "") or ""),
+    )
+
+
+def _litellm() -> Any:
+    """litellm, quiet and without a look at the network. Raises MissingInput when it is not installed."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    try:
+        import litellm
+    except ImportError:
+        raise missing_package("a model that is not packaged", "litellm", "data") from None
+    import logging
+
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.turn_off_message_logging = True
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    return litellm

@@ -1,0 +1,112 @@
+"""The packaged small model, served on loopback by llama.cpp for as long as the run needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from langmill.api import (
+    LLM,
+    Answer,
+    Context,
+    Field,
+    Message,
+    PackagedModel,
+    ProviderDown,
+    missing_package,
+    packaged_model,
+)
+from langmill_plugins.llms.litellm import LiteLLM
+
+SLOTS = 4  # more do not raise the tokens a second on two cores
+CONTEXT = 2048  # tokens of prompt and answer, each slot
+
+
+class Local(LLM):
+    """Runs a packaged model (local/smollm2-135m-instruct) on this machine's CPU: no key, no network, no cost. Small models
+    show the way through; they are no source of knowledge."""
+
+    model: str = Field(pattern=r"^local/.+", description="local/NAME of a packaged model")
+    concurrency: int = Field(8, ge=1, description="most calls in flight at once")
+    timeout: float = Field(300.0, gt=0, description="seconds until a call counts as lost")
+
+    _server: asyncio.subprocess.Process | None = PrivateAttr(None)
+    _client: LiteLLM | None = PrivateAttr(None)
+
+    @property
+    def packaged(self) -> PackagedModel:
+        """What is known of the model."""
+        return packaged_model(self.model.removeprefix("local/"))
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """The languages the packaged model writes."""
+        return self.packaged.languages
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether the packaged model is fit to show the way only."""
+        return self.packaged.demonstration
+
+    def identity(self) -> dict[str, object]:
+        """A local file counts by its content."""
+        return {**super().identity(), "sha256": self.packaged.sha256}
+
+    def price(self) -> tuple[float, float]:
+        """Nothing."""
+        return 0.0, 0.0
+
+    async def start(self, context: Context) -> None:
+        """Start the server and wait until it listens. Raises ProviderDown when it does not."""
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise missing_package(self.model, "xllamacpp", "local")
+        name = self.model.removeprefix("local/")
+        file = packaged_model(name, context.offline).path
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        # One core is left free: llama.cpp's threads wait for one another by spinning, and on a busy machine that costs seconds
+        # a token.
+        numbers = [str(number) for number in (port, SLOTS, max(1, (os.cpu_count() or 1) - 1), CONTEXT)]
+        self._server = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "langmill_plugins.llms.local_server", str(file), *numbers,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._server.stdout is not None
+        try:
+            async with asyncio.timeout(120):
+                while not (line := await self._server.stdout.readline()).startswith(b"ready"):
+                    if not line:
+                        raise ProviderDown(f"{self.model}: its server ended before it listened. Try: factory doctor")
+        except TimeoutError:
+            raise ProviderDown(f"{self.model}: its server did not listen within 120 s") from None
+        self._client = LiteLLM(
+            model=f"openai/{name}",
+            api_base=f"http://127.0.0.1:{port}/v1",
+            temperature=self.temperature,
+            max_tokens=min(self.max_tokens, CONTEXT // 2),
+            timeout=self.timeout,
+        )
+        await self._client.start(context)
+
+    async def stop(self) -> None:
+        """End the server."""
+        if self._server is not None:
+            if self._server.returncode is None:
+                self._server.kill()
+            await self._server.wait()
+            self._server = self._client = None
+
+    async def answer(
+        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """One call, its JSON held to the schema by the server's own grammar."""
+        assert self._client is not None
+        return await self._client.answer(messages, seed=seed, schema=schema)

@@ -1,0 +1,56 @@
+"""A model that says what a file tells it to: for tests and rehearsals, where an answer must be known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from langmill.api import LLM, Answer, Context, Field, Message, MissingInput
+
+
+class NotScripted(AssertionError):
+    """The script has no answer: a test asked for more than it told."""
+
+
+class Scripted(LLM):
+    """Answers from a script: JSON Lines of {"match": text or list of texts that the messages hold, "answer": text or JSON}.
+    The first line that matches answers; no match fails the run loudly."""
+
+    answers: str = Field(description="the script, a file beside the recipe")
+
+    _script: list[tuple[tuple[str, ...], str]] = PrivateAttr(default_factory=list)
+
+    def identity(self) -> dict[str, object]:
+        """The script's name stands for its content."""
+        return {**super().identity(), "answers": self.answers}
+
+    def price(self) -> tuple[float, float]:
+        """Nothing."""
+        return 0.0, 0.0
+
+    async def start(self, context: Context) -> None:
+        """Read the script. Raises MissingInput when it is not there."""
+        path: Path = context.path(self.answers)
+        if not path.is_file():
+            raise MissingInput(f"{context.place}.answers: no script at '{self.answers}' ({path})")
+        for line in path.read_text("utf-8").splitlines():
+            item = json.loads(line)
+            match = item["match"]
+            answer = (
+                item["answer"] if isinstance(item["answer"], str) else json.dumps(item["answer"], ensure_ascii=False)
+            )
+            self._script.append(((match,) if isinstance(match, str) else tuple(match), answer))
+
+    async def answer(
+        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """The scripted answer."""
+        text = "\n".join(message.content for message in messages)
+        for match, answer in self._script:
+            if all(part in text for part in match):
+                return Answer(answer, prompt_tokens=len(text) // 4, answer_tokens=len(answer) // 4)
+        raise NotScripted(f"{self.model}: the script has no answer for: {text[-300:]}")
