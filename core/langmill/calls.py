@@ -43,14 +43,18 @@ class Stopped(FactoryError):
     """The run was asked to stop: no new call is sent."""
 
 
-def call_key(llm: LLM, messages: Sequence[Message], schema: Mapping[str, Any] | None, sample: int) -> str:
-    """The name of a call, for the ledger."""
+def call_key(
+    llm: LLM, messages: Sequence[Message], schema: Mapping[str, Any] | None, sample: int, again: int = 0
+) -> str:
+    """The name of a call, for the ledger. ``again`` counts how often an answer was of no use, so that a model which repeats
+    itself word for word is really asked again."""
     facts = {
         "version": KEY_VERSION,
         "messages": [list(message) for message in messages],
         "model": llm.identity(),
         "schema": schema,
         "sample": sample,
+        **({"again": again} if again else {}),
     }
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -78,6 +82,7 @@ class Engine:
             self.caps["month"] = worst_case(_amount(month))
         self.out = self.settled = 0  # attempts under way that hold money back, and those that no longer do
         self.change = asyncio.Event()  # set, and made anew, whenever one settles
+        self._closed = False
         self._senders = {name: Sender(self, llm) for name, llm in models.items()}
 
     def model(self, name: str, dataset: str = "") -> BoundModel:
@@ -97,7 +102,9 @@ class Engine:
         self.change = asyncio.Event()
 
     def tell(self) -> None:
-        """Report the counts."""
+        """Report the counts; nothing once the engine is closed."""
+        if self._closed:
+            return
         in_flight = sum(sender.limiter.in_flight for sender in self._senders.values())
         spent = self.ledger.spent(self.run)
         counts = {"in_flight": in_flight, "answered": self.answered, "cached": self.cached, "spent": spent}
@@ -109,6 +116,7 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
         await asyncio.gather(*(sender.llm.stop() for sender in self._senders.values() if sender.started))
 
 
@@ -121,8 +129,8 @@ class BoundModel:
 
     @property
     def name(self) -> str:
-        """PROVIDER/MODEL."""
-        return self.sender.llm.model
+        """PROVIDER/MODEL, as it is named in the call's key: a replay leaves the marks of the model it stands for."""
+        return str(self.sender.llm.identity()["model"])
 
     @property
     def languages(self) -> frozenset[str] | None:
@@ -139,7 +147,7 @@ class BoundModel:
         shape = _shape(schema)
         messages, asked, fault = prompt.messages, 0, None
         while True:
-            key = call_key(self.sender.llm, messages, shape, sample)
+            key = call_key(self.sender.llm, messages, shape, sample, asked)
             call = Call(key, self.sender.engine.run, self.name, step, language, self.dataset)
             try:
                 answer = await self.sender.ask(call, messages, shape)
@@ -172,7 +180,9 @@ class Sender:
     async def ask(self, call: Call, messages: Sequence[Message], schema: Mapping[str, Any]) -> Answer:
         """The answer of a call. Raises RowFault, or what ends the run: BudgetReached, ProviderDown, MissingInput, Stopped."""
         if found := self.engine.ledger.find(call.key):
-            return self._cached(call, found)
+            answer = self._cached(call, found)
+            self.engine.tell()
+            return answer
         if call.key in self._under_way:
             answer = await asyncio.shield(self._under_way[call.key])
             self.engine.ledger.use(call)
@@ -210,8 +220,11 @@ class Sender:
                 if isinstance(outcome, Claimed):
                     try:
                         return await self._attempt(outcome.attempt, call, messages, schema, reserve, cuts)
+                    except ProviderDown as down:
+                        self.limiter.close(down)
+                        raise
                     except CallError as error:
-                        if error.kind in ("auth", "quota"):
+                        if error.kind in ("auth", "quota"):  # for good: who waits fails at once
                             down = ProviderDown(f"{self.llm.model}: {error}. Mend that, then run the same again")
                             self.limiter.close(down)
                             raise down from None

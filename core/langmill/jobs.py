@@ -34,9 +34,12 @@ def run_job(run: Path, kind: str, *names: str, log: Path) -> Iterator[Mapping[st
     """Start a job and yield what it tells. Raises JobFailed or the FactoryError that the job met; standard error goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "langmill.jobs", str(run), kind, *names]
+    # Threads that wait by spinning cost minutes as soon as anything else runs; this must be set before torch loads.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    pipe = subprocess.PIPE
     with (
         log.open("ab") as stderr,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr) as child,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, env=environment) as child,
     ):
         assert child.stdout is not None
         try:

@@ -162,9 +162,10 @@ class Ledger:
     async def claim(self, call: Call, reserve: int, caps: Mapping[str, int]) -> Claimed | Found | Held | NoRoom:
         """Put the attempt on disk before its request leaves, with ``reserve`` billionths of a dollar held back.
 
-        ``caps`` gives the most of a kind of scope ("run", "month"); both are booked, capped or not. Answers with what another process has
-        found out in the meantime (Found), or is about to (Held).
+        ``caps`` gives the most of a kind of scope ("run", "month"); both are booked, capped or not. Answers with what
+        another process has found out in the meantime (Found), or is about to (Held).
         """
+        mine: list[int] = []
 
         def work(db: sqlite3.Connection) -> Claimed | Found | Held | NoRoom:
             if (answer := find(db, call.key)) is not None:
@@ -188,9 +189,14 @@ class Ledger:
                 (call.key, call.run, self.owner, call.model, call.step, call.language, call.dataset, reserve, now),
             )
             book(db, booked, reserve)
-            return Claimed(int(cursor.lastrowid or 0))
+            mine[:] = [int(cursor.lastrowid or 0)]
+            return Claimed(mine[0])
 
-        return await self._later(work)
+        try:
+            return await self._later(work)
+        except asyncio.CancelledError:  # it will be on disk all the same, and nobody is left to send it
+            self._soon(lambda db: _not_sent(db, mine))
+            raise
 
     async def answered(
         self, attempt: int, call: Call, answer: Mapping[str, Any], cost: int | None, latency: float
@@ -361,6 +367,11 @@ def _tell(done: list[tuple[_Job, _Outcome]]) -> None:
 def worst_case(dollars: float) -> int:
     """US dollars as billionths, rounded up."""
     return int(-(-dollars * NANO // 1))
+
+
+def _not_sent(db: sqlite3.Connection, attempts: list[int]) -> None:
+    for attempt in attempts:
+        close(db, attempt, "failed", "CancelledError", 0)
 
 
 def _use(db: sqlite3.Connection, call: Call) -> None:

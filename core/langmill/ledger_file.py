@@ -120,9 +120,12 @@ def is_held(path: Path) -> bool:
 def open_file(path: Path) -> sqlite3.Connection:
     """A connection, the tables made when they are missing. Raises FactoryError for a newer version or an unusable file."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Made here for its mode, which SQLite gives to -wal and -shm too. A file that is there is not opened: closing it
+        # would drop every lock that this process has on it through SQLite.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         if os.stat(path).st_mode & 0o077:
-            os.chmod(path, 0o600)  # SQLite gives -wal and -shm the mode of the file itself
+            os.chmod(path, 0o600)
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         (found,) = db.execute("PRAGMA user_version").fetchone()
         if found > VERSION:

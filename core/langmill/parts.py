@@ -100,7 +100,9 @@ class Augmenter(Part):
     """Makes rows of rows with a model. What it returns is added to the data set."""
 
     bodies: ClassVar[tuple[type, ...]] = (Text, Chat, Choice)
-    keep: bool = Field(True, description="keep the parent beside what is made of it")
+    keep: Literal["always", "skipped", "never"] = Field(
+        "always", description="the parent stays beside what is made of it; stays only where the step was skipped; goes"
+    )
     splits: tuple[Split, ...] = Field(("train",), description="splits this step acts on; rows of other splits pass")
     llm: str | None = Field(None, description="name of a model under models:; the recipe's llm: when left out")
     limit: int | None = Field(

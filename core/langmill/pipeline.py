@@ -232,8 +232,7 @@ class Pipeline:
         rejects: list[Reject],
         tally: Tally,
     ) -> None:
-        """Sort what came of one row into kept and rejected. A skipped or untouched row always passes; with keep: false a
-        parent goes when something was made of it or its work was rejected."""
+        """Sort what came of one row into kept and rejected. A row that the step does not act on always passes."""
         name, language = step.use, row.language
         tally.add(name, language, "read")
         if answer is None:
@@ -242,7 +241,7 @@ class Pipeline:
             return
         made = [item for item in answer if isinstance(item, Row)]
         drops = [item for item in answer if isinstance(item, Drop)]
-        if part.keep or not (made or drops):
+        if part.keep == "always" or (part.keep == "skipped" and not (made or drops)):
             kept.append(row)
             tally.add(name, language, "kept")
         else:

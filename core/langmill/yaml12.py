@@ -227,8 +227,8 @@ class _Dumper(yaml.SafeDumper):
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # The emitter quotes what YAML 1.1 would misread; the core schema also reads 2e-4 and 0o14 as numbers.
     style = "'" if not isinstance(_quiet_scalar(text), str) else None
-    if "\n" in text and "\r" not in text:
-        style = '"'  # folding rules of the other styles differ in blank lines and trailing spaces
+    if any(mark in text for mark in "\n\r\x85\u2028\u2029\ufeff"):
+        style = '"'  # the other styles fold line breaks, of which YAML 1.1 knows more than one
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from langmill.rows import Chat, Choice, Mark, Message, Origin, Row, Text, split_of, words
 
 

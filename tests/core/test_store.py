@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from langmill.errors import FactoryError, MissingInput
 from langmill.rows import Drop, Origin, Reject, Row, Text
 from langmill.store import RunFolder, file_hash

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from langmill.errors import FactoryError
 from langmill.rows import Chat, Choice, Drop, Mark, Message, Origin, Reject, Row, Text
 from langmill.tables import (

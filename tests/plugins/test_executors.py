@@ -138,12 +138,15 @@ def test_an_interrupt_ends_everything_without_noise(work: object, tmp_path: Path
     script.write_text(
         textwrap.dedent(
             """
+            import signal
             import sys
             from pathlib import Path
             from langmill.api import Context
             from langmill_plugins.executors.local import Local
             import work_for_executors
 
+            # A shell that runs things in the background has interrupts ignored, and children inherit that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             if __name__ == "__main__":
                 try:
                     list(Local(workers=2).map(work_for_executors.wait, sys.argv[1:] * 4, Context("x", 17, {}, Path())))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,6 +25,9 @@ from langmill.api import (
     missing_package,
 )
 
+LOST = {"JSONDecodeError", "ReadError", "ReadTimeout", "RemoteProtocolError", "ServerDisconnectedError", "Timeout"}
+NO_MONEY = re.compile("insufficient_quota|exceeded your current quota|credit balance is too low")
+SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,6 +50,7 @@ class LiteLLM(LLM):
     prices: Prices | None = Field(None, description="prices, where litellm knows none or others hold")
 
     _strict: bool = PrivateAttr(False)
+    _extra: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def price(self) -> tuple[float, float] | None:
         """The recipe's prices, else litellm's own map; a server on this machine costs nothing."""
@@ -95,7 +101,7 @@ class LiteLLM(LLM):
         """One call. A provider that takes no JSON schema is told it in words."""
         litellm = _litellm()
         sent = [{"role": message.role, "content": message.content} for message in messages]
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"extra_body": self._extra} if self._extra else {}
         if schema is not None and self._strict:
             shape = {"name": "answer", "schema": closed(schema), "strict": True}
             options["response_format"] = {"type": "json_schema", "json_schema": shape}
@@ -121,8 +127,16 @@ class LiteLLM(LLM):
                 **options,
             )
         except Exception as error:
+            if type(error).__name__ == "ContentPolicyViolationError":
+                return Answer("", "refusal")
             raise call_error(error) from None
-        return _answer(reply)
+        answer = _answer(reply)
+        # Where the recipe or the address decides the price, litellm's map does not.
+        return replace(answer, cost=None) if self.prices or self.api_base else answer
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await _litellm().close_litellm_async_clients()
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,34 +158,58 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def call_error(error: Exception) -> CallError:
-    """A litellm error as ours, by status code; its words, cut, without what a key could hide in."""
+    """A litellm error as ours: by what happened on the wire, then by status code. Its words, without keys."""
+    chain = _chain(error)
+    names = {type(link).__name__ for link in chain}
     status = getattr(error, "status_code", None)
-    said = f"{type(error).__name__} {status or ''}: {_words(error)}"
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        retry_after = float(headers.get("retry-after", ""))
-    except ValueError:
-        retry_after = None
-    kind: Literal["rate_limit", "server", "timeout", "bad_request", "auth", "quota"] = "server"
-    if status == 429:
-        kind = "quota" if "insufficient_quota" in str(error) else "rate_limit"
-    elif status in (401, 403):
-        kind = "auth"
+    kind: CallError.Kind = "server"
+    if names & {"ConnectionRefusedError", "gaierror", "ConnectError", "ClientConnectorError"}:
+        kind = "server"  # nothing was sent
+    elif status == 408 or names & LOST:
+        kind = "timeout"
+    elif status == 429:
+        kind = "quota" if NO_MONEY.search(str(error)) else "rate_limit"
+    elif status in (401, 403, 404):
+        kind = "auth"  # an unknown model is for good, too
     elif status == 402:
         kind = "quota"
-    elif status == 408 or "Timeout" in type(error).__name__:
-        kind = "timeout"
-    elif status in (400, 404, 413, 422):
+    elif status in (400, 413, 422):
         kind = "bad_request"
-    return CallError(kind, said, retry_after)
+    return CallError(kind, f"{type(error).__name__}: {_words(error)}", _retry_after(chain))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and all that it came of: litellm keeps what happened under two or three layers of its own."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    return chain
+
+
+def _retry_after(chain: Sequence[BaseException]) -> float | None:
+    """Seconds, from the first answer in the chain that names them."""
+    for link in chain:
+        for holder in (
+            getattr(link, "litellm_response_headers", None),
+            getattr(getattr(link, "response", None), "headers", None),
+        ):
+            try:
+                return max(0.0, float((holder or {})["retry-after"]))
+            except (KeyError, ValueError, TypeError):
+                continue
+    return None
 
 
 def _words(error: Exception) -> str:
-    """The provider's message, short, on one line, with anything that looks like a key taken out."""
-    text = " ".join(str(getattr(error, "message", None) or error).split())[:300]
-    return " ".join(
-        "***" if word.strip("'\".,:;").startswith(("sk-", "Bearer", "key-")) else word for word in text.split()
-    )
+    """The provider's message, short, on one line, without any key: neither what looks like one nor what the environment holds."""
+    text = " ".join(str(getattr(error, "message", None) or error).split())
+    text = re.sub(r"^(litellm\.)?\w+(Error|Exception): ", "", text)
+    for name, value in os.environ.items():
+        if len(value) >= 8 and SECRET.search(name):
+            text = text.replace(value, "***")
+    return re.sub(r"(?i)(bearer\s+|\b(sk|key)-)[^\s'\",;]+", "***", text)[:300]
 
 
 def _answer(reply: Any) -> Answer:
@@ -197,6 +235,9 @@ def _answer(reply: Any) -> Answer:
 def _litellm() -> Any:
     """litellm, quiet and without a look at the network. Raises MissingInput when it is not installed."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault(
+        "LITELLM_MODE", "PRODUCTION"
+    )  # otherwise it reads keys out of a .env file that happens to lie about
     try:
         import litellm
     except ImportError:

@@ -27,6 +27,9 @@ from langmill_plugins.llms.litellm import LiteLLM
 
 SLOTS = 4  # more do not raise the tokens a second on two cores
 CONTEXT = 2048  # tokens of prompt and answer, each slot
+SAMPLING = {"dry_multiplier": 0.8, "dry_base": 1.75, "dry_allowed_length": 4}
+"""llama.cpp's guard against loops of words ("don't repeat yourself"): without it a model this small writes 1234567890 until it
+is cut off. The plainer penalty on single tokens also hits the quotation marks of JSON, and answers come out empty."""
 
 
 class Local(LLM):
@@ -57,7 +60,7 @@ class Local(LLM):
 
     def identity(self) -> dict[str, object]:
         """A local file counts by its content."""
-        return {**super().identity(), "sha256": self.packaged.sha256}
+        return {**super().identity(), "sha256": self.packaged.sha256, **SAMPLING}
 
     def price(self) -> tuple[float, float]:
         """Nothing."""
@@ -94,6 +97,7 @@ class Local(LLM):
             max_tokens=min(self.max_tokens, CONTEXT // 2),
             timeout=self.timeout,
         )
+        self._client._extra.update(SAMPLING)
         await self._client.start(context)
 
     async def stop(self) -> None:

@@ -5,25 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langmill.api import LLM, Answer, CallError, Field, Message
+from langmill.api import LLM, Answer, Context, Field, Message, ProviderDown
+from langmill_plugins.llms.litellm import LiteLLM
+from langmill_plugins.llms.local import Local
 
 
-class Replay(LLM):
-    """Takes the answers of another model from the ledger and sends nothing: replay/PROVIDER/MODEL. The sampling options must
-    be those of the first run; a call that the ledger does not have rejects its row."""
+class Replay(LiteLLM):
+    """Takes the answers of another model from the ledger and sends nothing: replay/PROVIDER/MODEL. All options may stay as they
+    are; those of sampling must. Rows come out as in the first run, byte for byte; a call that the ledger does not have ends
+    the run."""
 
     model: str = Field(pattern=r"^replay/[^/]+/.+", description="replay/PROVIDER/MODEL")
 
+    @property
+    def _original(self) -> LLM:
+        options = self.model_dump(include={"temperature", "max_tokens", "revision"})
+        name = self.model.removeprefix("replay/")
+        return Local(model=name, **options) if name.startswith("local/") else LiteLLM(model=name, **options)
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """The languages of the model it stands for."""
+        return self._original.languages
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether the model it stands for is fit to show the way only."""
+        return self._original.demonstration
+
     def identity(self) -> dict[str, object]:
         """The identity of the model it stands for."""
-        return {**super().identity(), "model": self.model.removeprefix("replay/")}
+        return self._original.identity()
 
     def price(self) -> tuple[float, float]:
         """Nothing: nothing is sent."""
         return 0.0, 0.0
 
+    async def start(self, context: Context) -> None:
+        """Nothing to start."""
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
     async def answer(
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
     ) -> Answer:
-        """Refuse: what comes here is not in the ledger."""
-        raise CallError("bad_request", "the ledger has no answer for this call, and replay sends none")
+        """Refuse: what comes here is not in the ledger. Raises ProviderDown."""
+        raise ProviderDown(
+            f"{self.model}: the ledger has no answer for this call, and replay sends none. To ask the model itself: "
+            f"--set llm.model={self.model.removeprefix('replay/')}"
+        )

@@ -7,13 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError
 
-from langmill.api import LLM, Answer, Context, Field, Message, MissingInput
+from langmill.api import LLM, Answer, Context, Fault, Field, Message, MissingInput, Part, RecipeError
 
 
 class NotScripted(AssertionError):
     """The script has no answer: a test asked for more than it told."""
+
+
+class Line(Part):
+    """One line of a script."""
+
+    match: str | tuple[str, ...]
+    answer: str | dict[str, Any]
 
 
 class Scripted(LLM):
@@ -33,17 +40,21 @@ class Scripted(LLM):
         return 0.0, 0.0
 
     async def start(self, context: Context) -> None:
-        """Read the script. Raises MissingInput when it is not there."""
+        """Read the script. Raises MissingInput when it is not there, RecipeError with every bad line."""
         path: Path = context.path(self.answers)
         if not path.is_file():
             raise MissingInput(f"{context.place}.answers: no script at '{self.answers}' ({path})")
-        for line in path.read_text("utf-8").splitlines():
-            item = json.loads(line)
-            match = item["match"]
-            answer = (
-                item["answer"] if isinstance(item["answer"], str) else json.dumps(item["answer"], ensure_ascii=False)
-            )
-            self._script.append(((match,) if isinstance(match, str) else tuple(match), answer))
+        faults = []
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            try:
+                said = Line.model_validate_json(line)
+            except ValidationError as error:
+                faults += [Fault(str(path), number, ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+                continue
+            answer = said.answer if isinstance(said.answer, str) else json.dumps(said.answer, ensure_ascii=False)
+            self._script.append(((said.match,) if isinstance(said.match, str) else said.match, answer))
+        if faults:
+            raise RecipeError(faults)
 
     async def answer(
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
