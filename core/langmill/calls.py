@@ -220,8 +220,8 @@ class Sender:
                 if isinstance(outcome, Claimed):
                     try:
                         return await self._attempt(outcome.attempt, call, messages, schema, reserve, cuts)
-                    except ProviderDown as down:
-                        self.limiter.close(down)
+                    except ProviderDown as error:
+                        self.limiter.close(error)
                         raise
                     except CallError as error:
                         if error.kind in ("auth", "quota"):  # for good: who waits fails at once

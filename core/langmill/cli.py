@@ -129,6 +129,45 @@ def check(recipe: Recipe, profile: Profile = None, set_: Sets = None, json_: Jso
 
 
 @app.command()
+def plan(
+    recipe: Recipe,
+    profile: Profile = None,
+    set_: Sets = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most rows per source, language and split.")] = None,
+    json_: Json = False,
+) -> None:
+    """Count rows, calls, tokens and money before a run; nothing is asked and nothing is kept."""
+    import asyncio
+
+    from langmill import plan as planner
+
+    planned = asyncio.run(planner.plan(_assemble(recipe, profile, set_), limit))
+    if json_:
+        give(planner.facts(planned))
+    for line in planner.lines(planned):
+        say(line)
+
+
+@app.command()
+def preview(
+    recipe: Recipe,
+    rows: Annotated[int, typer.Option("-n", "--rows", min=1, help="Rows per source, language and split.")] = 1,
+    profile: Profile = None,
+    set_: Sets = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Most US dollars.")] = None,
+) -> None:
+    """Send a few rows through every step, prompts shown; the answers stay in the ledger, nothing else is kept."""
+    import asyncio
+
+    from langmill import preview as previewer
+
+    assembly = _assemble(recipe, profile, set_)
+    budget = max_cost if max_cost is not None else assembly.recipe.budget
+    for line in asyncio.run(previewer.preview(assembly, rows, budget)):
+        say(line)
+
+
+@app.command()
 def status(run: Run, json_: Json = False) -> None:
     """What an earlier run holds and what is left to do."""
     from langmill.summary import summary, summary_lines

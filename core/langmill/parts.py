@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,8 +59,11 @@ class Loader(Part):
     def files(self, context: Context) -> list[Path]:
         """The files this source is made of, sorted: their content is the source's identity. Raises MissingInput if none."""
         path = context.path(self.path)
-        if any(mark in self.path for mark in "*?["):
-            found = sorted(item for item in path.parent.glob(path.name) if item.is_file())
+        steps = PurePath(self.path).parts
+        marked = [any(mark in step for mark in "*?[") for step in steps]
+        if any(marked):
+            tail = steps[marked.index(True) :]
+            found = sorted(item for item in path.parents[len(tail) - 1].glob("/".join(tail)) if item.is_file())
         elif path.is_dir():
             found = sorted(item for item in path.rglob("*") if item.is_file())
         else:

@@ -41,7 +41,7 @@ OPEN_ROWS = 4  # rows waiting for a model, for each call that may be in flight
 Report = Callable[[Mapping[str, Any]], None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pipeline:
     """Makes data sets of one recipe in one run's folder."""
 
@@ -144,7 +144,7 @@ class Pipeline:
         part = step.part
         assert isinstance(part, Augmenter)
         name = part.llm or "llm"
-        model = self.engine.model(name)
+        model = self._model(name)
         chosen = self._chosen(part, partitions)
         shape = [self._shape(step), self.assembly.models[name].identity(), chosen and key_of(sorted(chosen))]
         folder = self.store.work(plan.name, _slug(step))
@@ -255,6 +255,9 @@ class Pipeline:
         for item in answer:
             if isinstance(item, Skip):
                 tally.add(name, language, f"skipped:{item.reason}")
+
+    def _model(self, name: str) -> Model:
+        return self.engine.model(name)
 
     def _marked(self, child: Row) -> Row:
         """Rows that a demonstration model wrote say so."""

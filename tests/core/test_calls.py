@@ -412,7 +412,7 @@ def until_the_cap(home: Path, url: str, texts: Sequence[str], budget: float, **o
 def test_what_was_spent_never_exceeds_the_cap(tmp_path: Path) -> None:
     """Random runs, each in two goes, with lost calls and broken answers; the server keeps the true account."""
     reached = 0
-    for number in range(8):
+    for number in range(6):
         dice = random.Random(number)
         budget = dice.uniform(0.0005, 0.02)
         options = {"concurrency": dice.choice((1, 5, 30)), "max_tokens": dice.choice((50, 400))}
@@ -423,7 +423,7 @@ def test_what_was_spent_never_exceeds_the_cap(tmp_path: Path) -> None:
             _, capped = until_the_cap(home, server.url, texts, budget, **options)
             assert server.seen()["spent"] <= budget
             reached += capped > 0
-    assert reached > 2
+    assert reached > 1
 
 
 def test_a_cap_is_used_up_before_it_stops_a_run(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ def rows(n=3, language="en", split="train"):
 
 
 def test_a_second_run_on_the_same_folder_is_refused_by_name(tmp_path):
-    code = "import sys, time; from pathlib import Path; from langmill.store import RunFolder\nwith RunFolder(Path(sys.argv[1])).open_for_writing():\n print('in', flush=True); time.sleep(60)"
+    code = (
+        "import sys, time; from pathlib import Path; from langmill.store import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).open_for_writing():\n print('in', flush=True); time.sleep(60)"
+    )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "in\n"
@@ -73,9 +76,9 @@ def test_the_manifest_hashes_every_output_file(tmp_path):
 
 def test_what_is_not_there_says_how_to_make_it(tmp_path):
     store = RunFolder(tmp_path)
-    with pytest.raises(MissingInput, match="no data set 'ift'.*factory run"):
+    with pytest.raises(MissingInput, match=r"no data set 'ift'.*factory run"):
         list(store.rows("ift"))
-    with pytest.raises(MissingInput, match="stage 'one' is not trained.*--only train"):
+    with pytest.raises(MissingInput, match=r"stage 'one' is not trained.*--only train"):
         store.adapter("one")
 
 

@@ -24,11 +24,13 @@ from langmill.tables import (
 )
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-bodies = st.one_of(
-    st.builds(Text, text),
-    st.builds(lambda turns, end: Chat((*turns, Message("assistant", end))), st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), text), max_size=3), text),
-    st.builds(lambda q, o, e, c: Choice(q, tuple(o), (0, len(o) - 1), e, c), text, st.lists(text, min_size=2, max_size=6), st.none() | text, st.none() | text),
-)  # fmt: skip
+messages = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), text)
+chats = st.builds(lambda turns, end: Chat((*turns, Message("assistant", end))), st.lists(messages, max_size=3), text)
+options = st.lists(text, min_size=2, max_size=6).map(tuple)
+choices = st.builds(
+    lambda q, o, e, c: Choice(q, o, (0, len(o) - 1), e, c), text, options, st.none() | text, st.none() | text
+)
+bodies = st.one_of(st.builds(Text, text), chats, choices)
 marks = st.lists(st.builds(Mark, text, text, text, text), max_size=2).map(tuple)
 origins = st.builds(Origin, text, text, st.lists(text, min_size=1, max_size=2).map(tuple), st.just(("p",)), marks)
 rows = st.builds(

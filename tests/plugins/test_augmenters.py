@@ -140,7 +140,9 @@ def pairs(*found: tuple[str, str]) -> dict[str, Any]:
 
 def test_ask_makes_a_conversation_of_each_pair() -> None:
     model = Scripted(pairs(("What is iron for?", "For haemoglobin."), ("Where is it stored?", "In the liver.")))
-    made = run(Ask(count=3), row("s/1", Text("Iron is part of haemoglobin. It is stored in the liver.")), model)
+    made = run(
+        Ask(count=3, support=0), row("s/1", Text("Iron is part of haemoglobin. It is stored in the liver.")), model
+    )
     assert [item.id for item in made if isinstance(item, Row)] == ["s/1/ask.0", "s/1/ask.1"]
     assert [item.body for item in made if isinstance(item, Row)] == [
         Chat.of("What is iron for?", "For haemoglobin."), Chat.of("Where is it stored?", "In the liver."),
@@ -152,11 +154,11 @@ def test_ask_makes_a_conversation_of_each_pair() -> None:
 def test_ask_bounds_the_number_of_pairs() -> None:
     model = Scripted(pairs(("What is a?", "A."), ("What is b?", "B."), ("What is c?", "C.")))
     with pytest.raises(RowFault, match="schema"):
-        run(Ask(count=2), row("s/1", Text("a b c")), model)
+        run(Ask(count=2, support=0), row("s/1", Text("a b c")), model)
     schema = model.asked[0]["schema"].model_json_schema()
     assert schema["properties"]["pairs"]["maxItems"] == 2 and schema["properties"]["pairs"]["minItems"] == 1
     with pytest.raises(RowFault, match="schema"):
-        run(Ask(), row("s/1", Text("a b c")), Scripted(pairs(("What is a?", " "))))
+        run(Ask(support=0), row("s/1", Text("a b c")), Scripted(pairs(("What is a?", " "))))
 
 
 def test_ids_do_not_depend_on_what_was_refused() -> None:
@@ -167,7 +169,7 @@ def test_ids_do_not_depend_on_what_was_refused() -> None:
             ("what is iron for?", "For the blood."),
         )
     )
-    first, second, third = run(Ask(count=3), row("s/1", Text("Iron.")), model)
+    first, second, third = run(Ask(count=3, support=0), row("s/1", Text("Iron.")), model)
     assert isinstance(first, Drop) and first.reason == "not_standalone" and "According to the passage" in first.detail
     assert isinstance(second, Row) and second.id == "s/1/ask.1"
     assert isinstance(third, Drop) and third.reason == "repeated_question"
@@ -194,7 +196,7 @@ def test_ids_do_not_depend_on_what_was_refused() -> None:
 )  # fmt: skip
 def test_a_question_stands_alone_in_every_language(language: str, refused: str, kept: str) -> None:
     model = Scripted(pairs((refused, "42"), (kept, "42")))
-    first, second = run(Ask(), row("s/1", Text("x"), language=language), model)
+    first, second = run(Ask(support=0), row("s/1", Text("x"), language=language), model)
     assert isinstance(first, Drop) and first.reason == "not_standalone", refused
     assert isinstance(second, Row), second
 
@@ -337,7 +339,7 @@ def test_every_pack_brings_the_prompts(code: str) -> None:
     )
     other = "fr" if code == "en" else "en"
     for part, body, language in (
-        (Expand(), SCURVY, code), (Explain(), ITEM, code), (Ask(), Text("Iron."), code), (Translate(into=(code,)), ITEM, other),
+        (Expand(), SCURVY, code), (Explain(), ITEM, code), (Ask(support=0), Text("Iron."), code), (Translate(into=(code,)), ITEM, other),
     ):  # fmt: skip
         [made] = run(part, row("s/1", body, language=language), model)
         assert isinstance(made, Row) and made.language == code
@@ -346,7 +348,12 @@ def test_every_pack_brings_the_prompts(code: str) -> None:
 def test_a_closed_reply_has_bounds_everywhere() -> None:
     model = Scripted({})
     context = StepContext("x", 17, PACKS, Path(), llm=model)
-    for part, body in ((Expand(), SCURVY), (Ask(), Text("x")), (Translate(into=("fr",)), ITEM), (Explain(), ITEM)):
+    for part, body in (
+        (Expand(), SCURVY),
+        (Ask(support=0), Text("x")),
+        (Translate(into=("fr",)), ITEM),
+        (Explain(), ITEM),
+    ):
         with pytest.raises(KeyError):
             asyncio.run(_all(part, row("s/1", body), context))
     for call in model.asked:
@@ -362,3 +369,18 @@ def _strings(schema: Any, name: str = "") -> Iterable[tuple[str, dict[str, Any]]
             yield name, schema
         for key, value in schema.items():
             yield from _strings(value, key)
+
+
+def test_terms_tell_a_pair_of_the_passage_from_gibberish_in_every_language():
+    from langmill_plugins.augmenters.ask import _terms
+
+    folder = Path(__file__).parents[2] / "recipes" / "data"
+    for language in ("en", "fr", "es", "ru", "zh", "ja", "ko"):
+        spaced = language not in ("zh", "ja", "ko")
+        passages = [
+            json.loads(line)["text"] for line in (folder / f"passages.{language}.jsonl").read_text("utf-8").splitlines()
+        ]
+        for passage in passages:
+            half = _terms(passage[: len(passage) // 2], spaced)
+            assert half <= _terms(passage, spaced) and len(half) > 10
+        assert not _terms("jonc-jonc-joncj", spaced) & _terms(passages[0], spaced)

@@ -58,13 +58,14 @@ class Ask(Augmenter):
 
     Asks the prompt `ask` of the row's language for `count` pairs. Each pair becomes a conversation, called `…/ask.0`,
     `…/ask.1` and so on. A pair that speaks of the passage ("according to the text") is rejected as `not_standalone`
-    (phrases of en, zh, ja, ko, fr, es and ru are known), one whose question came before as `repeated_question`. A passage of
-    more than `most_characters` is skipped as `passage_too_long`: cut it when it is read.
+    (phrases of en, zh, ja, ko, fr, es and ru are known), one whose question came before as `repeated_question`, one whose
+    words hardly occur in the passage as `not_supported`. A passage of more than `most_characters` is skipped as `passage_too_long`: cut it when it is read.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Text,)
     count: int = Field(2, ge=1, le=10, description="pairs asked for per passage")
     most_characters: int = Field(8000, ge=1, description="longest passage, in characters")
+    support: float = Field(0.25, ge=0, le=1, description="least share of a pair's terms that the passage has too")
 
     async def augment(self, row: Row, context: StepContext) -> Iterable[Row | Drop | Skip]:
         """A conversation for each pair that stands alone."""
@@ -76,11 +77,27 @@ class Ask(Augmenter):
         reply = await context.ask(row, "ask", prompt, _at_most(self.count))
         made: list[Row | Drop | Skip] = []
         asked: set[str] = set()
+        facts = context.pack(row.language).text
+        spaced = facts is None or facts.shingles.by == "word"
+        known = _terms(passage, spaced)
         for index, pair in enumerate(reply.value.pairs):
             fault = _fault(pair, row.language, asked)
             asked.add(pair.question.casefold())
+            terms = _terms(f"{pair.question} {pair.answer}", spaced)
+            if fault is None and len(terms & known) < self.support * len(terms):
+                fault = Drop(
+                    "not_supported",
+                    f"{len(terms & known)} of {len(terms)} terms are in the passage: {pair.answer[:150]}",
+                )
             made.append(fault or row.child(f"ask.{index}", Chat.of(pair.question, pair.answer), mark=reply.mark))
         return made
+
+
+def _terms(text: str, spaced: bool) -> set[str]:
+    """What a text speaks of, roughly: the first five letters of its longer words, so that inflected forms meet; where words
+    are not spaced, every pair of neighbouring characters."""
+    folded = text.casefold()
+    return set(re.findall(r"\b(\w{5})\w*" if spaced else r"(?=(\w\w))", folded))
 
 
 def _fault(pair: Pair, language: str, asked: set[str]) -> Drop | None:

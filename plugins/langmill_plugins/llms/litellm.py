@@ -247,5 +247,6 @@ def _litellm() -> Any:
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.turn_off_message_logging = True
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    for name in ("LiteLLM", "openai", "httpx", "httpcore"):  # their debug lines hold whole prompts
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return litellm

@@ -1,4 +1,7 @@
-"""A llama.cpp server on loopback, in a process of its own that ends with the run: python -m …local_server MODEL PORT SLOTS THREADS CONTEXT."""
+"""A llama.cpp server on loopback, in a process of its own that ends with the run.
+
+python -m langmill_plugins.llms.local_server MODEL PORT SLOTS THREADS CONTEXT
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import PrivateAttr, ValidationError
 
-from langmill.api import LLM, Answer, Context, Fault, Field, Message, MissingInput, Part, RecipeError
+from langmill.api import LLM, Answer, Context, Field, Message, MissingInput, Part, RecipeError
 
 
 class NotScripted(AssertionError):
@@ -49,12 +49,12 @@ class Scripted(LLM):
             try:
                 said = Line.model_validate_json(line)
             except ValidationError as error:
-                faults += [Fault(str(path), number, ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+                faults += [f"{path}:{number}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
                 continue
             answer = said.answer if isinstance(said.answer, str) else json.dumps(said.answer, ensure_ascii=False)
             self._script.append(((said.match,) if isinstance(said.match, str) else said.match, answer))
         if faults:
-            raise RecipeError(faults)
+            raise RecipeError("\n".join(faults))
 
     async def answer(
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None

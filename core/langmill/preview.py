@@ -1,0 +1,88 @@
+"""A few rows through every step, with the prompts that are asked and what came back: a recipe tried out before it is run.
+
+The calls are real and go into the ledger, so a later run has their answers already; everything else is thrown away.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from langmill.api import Model, Prompt, Reply, Schema
+from langmill.assembly import Assembly
+from langmill.calls import Engine
+from langmill.errors import MissingInput, RowFault
+from langmill.ledger import Ledger
+from langmill.pipeline import Pipeline
+from langmill.rows import words
+from langmill.segments import Workshop
+from langmill.store import RunFolder
+
+
+@dataclass
+class _Watched:
+    """A model that notes what it is asked and what it says."""
+
+    model: Model
+    seen: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        return self.model.languages
+
+    async def answer(
+        self, prompt: Prompt, schema: type[Schema], *, step: str, language: str, seed: int, sample: int = 0
+    ) -> Reply[Schema]:
+        head = f"--- {step} in {language}, prompt {prompt.hash}"
+        asked = "\n".join(f"{message.role}: {message.content}" for message in prompt.messages)
+        try:
+            reply = await self.model.answer(prompt, schema, step=step, language=language, seed=seed, sample=sample)
+        except RowFault as fault:
+            self.seen.append(f"{head}\n{asked}\n=> rejected, {fault}")
+            raise
+        self.seen.append(f"{head}\n{asked}\n=> {reply.value.model_dump_json()}")
+        return reply
+
+
+class _Preview(Pipeline):
+    seen: list[str]
+
+    def _model(self, name: str) -> Model:
+        return _Watched(super()._model(name), self.seen)
+
+
+async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[str]:
+    """Lines: each prompt with its answer, then each data set's rows and rejects. ``rows`` per source, language and split."""
+    if absent := assembly.absent():
+        raise MissingInput("these sources are not there:\n" + "\n".join(f"  {line}" for line in absent))
+    with tempfile.TemporaryDirectory(prefix="langmill-preview-") as scratch, Ledger() as ledger:
+        store = RunFolder(Path(scratch))
+        context = assembly.context("llm")
+        shop = Workshop(
+            assembly.registry, assembly.recipe.seed, tuple(assembly.packs), context.folder, context.data_dir, False,
+            store.root,
+        )  # fmt: skip
+        engine = Engine(
+            assembly.models, ledger, run="preview", budget=budget, context=context, report=lambda event: None
+        )
+        pipeline = _Preview(assembly, store, shop, engine, lambda event: None, rows)
+        pipeline.seen = []
+        async with engine:
+            sources = pipeline.load(list(assembly.sources))
+            for dataset in assembly.datasets.values():
+                await pipeline.make(dataset, sources)
+        return [*pipeline.seen, *(line for name in assembly.datasets for line in _shown(store, name))]
+
+
+def _shown(store: RunFolder, dataset: str) -> Iterator[str]:
+    for row in store.rows(dataset):
+        yield f"{dataset}: {row.id} ({row.language}, {row.split})\n    " + words(row.body).replace("\n", "\n    ")
+    for reject in store.rejects(dataset):
+        id = reject.row.id if reject.row else f"{reject.source}/{reject.record}"
+        yield f"{dataset}: {id} rejected at {reject.step}: {reject.reason} {reject.detail}"
