@@ -1,6 +1,5 @@
 """A provider of answers for tests: a real OpenAI-compatible server in a process of its own, on loopback, with every kind of
-trouble on request; and the thinnest model that asks it. What it does to a request depends on the prompt and on how often
-that prompt was asked, and on nothing else.
+trouble on request. What it does to a request depends on the prompt and on how often that prompt was asked, and on nothing else.
 
     with Provider(latency=0.01, refuse=0.2, broken=0.05) as provider: ... provider.url ... provider.seen()
 """
@@ -12,12 +11,8 @@ import random
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from pydantic import PrivateAttr
-
-from langmill.api import LLM, Answer, CallError, Context, Field, Message
 
 TROUBLES = ("refuse", "broken", "garbage", "drop", "truncate", "unfit", "empty", "filter")
 
@@ -50,53 +45,6 @@ class Provider:
 
 
 PRICES = (1e-6, 3e-6)  # US dollars a token, prompt and answer
-
-
-class Direct(LLM):
-    """Asks the server over aiohttp with nothing in between, so that the engine alone is what is tested."""
-
-    model: str = "test/direct"
-    api_base: str = Field(description="the server's address")
-    priced: bool = False
-
-    _session: Any = PrivateAttr(None)
-
-    def price(self) -> tuple[float, float] | None:
-        return PRICES if self.priced else (0.0, 0.0)
-
-    async def start(self, context: Context) -> None:
-        import aiohttp
-
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-
-    async def stop(self) -> None:
-        await self._session.close()
-
-    async def answer(
-        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
-    ) -> Answer:
-        import aiohttp
-
-        body = {
-            "model": self.model,
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "max_tokens": self.max_tokens,
-            "seed": seed,
-        }
-        try:
-            async with self._session.post(f"{self.api_base}/chat/completions", json=body) as reply:
-                if reply.status == 429:
-                    raise CallError("rate_limit", "too many", float(reply.headers["Retry-After"]))
-                if reply.status != 200:
-                    raise CallError("auth" if reply.status == 401 else "server", f"status {reply.status}")
-                said = await reply.json()
-        except json.JSONDecodeError:
-            raise CallError("server", "the body is no JSON") from None
-        except aiohttp.ClientError as error:
-            raise CallError("timeout", type(error).__name__) from None
-        choice, usage = said["choices"][0], said["usage"]
-        finish = {"content_filter": "refusal"}.get(choice["finish_reason"], choice["finish_reason"])
-        return Answer(choice["message"]["content"], finish, usage["prompt_tokens"], usage["completion_tokens"])
 
 
 def serve(options: Mapping[str, Any]) -> None:

@@ -61,6 +61,7 @@ from langmill.rows import (
     split_of,
     words,
 )
+from langmill.whole import whole_folder, write_json
 
 hookimpl = pluggy.HookimplMarker("langmill")
 
@@ -148,6 +149,6 @@ __all__ = [
     "nearest",
     "packaged_model",
     "packs_in",
-    "split_of",
-    "words",
+    "split_of", "whole_folder",
+    "words", "write_json",
 ]  # fmt: skip

@@ -17,8 +17,8 @@ from langmill.counts import Counts, checks, count, funnel, unchecked
 from langmill.licenses import strictest, terms
 from langmill.pages import page
 from langmill.store import RunFolder
-from langmill.tables import write_text
 from langmill.training import result
+from langmill.whole import write_text
 from langmill.yaml12 import dump
 
 NOT_FOR_CARE = "Not reviewed by clinicians. Not for care."

@@ -18,8 +18,8 @@ from langmill.licenses import strictest
 from langmill.pages import page
 from langmill.rows import Choice, Reject, Row
 from langmill.store import RunFolder
-from langmill.tables import write_text
 from langmill.training import result
+from langmill.whole import write_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -22,7 +22,7 @@ from langmill.pipeline import Pipeline
 from langmill.report import write_report
 from langmill.segments import Loaded, Workshop
 from langmill.store import RunFolder, file_hash, key_of
-from langmill.tables import write_text
+from langmill.whole import write_text
 from langmill.yaml12 import dump
 
 Report = Callable[[Mapping[str, Any]], None]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from langmill.errors import MissingInput, RecipeError
-from langmill.tables import write_text
+from langmill.whole import write_text
 
 PLUGIN = '''"""A langmill plugin."""
 

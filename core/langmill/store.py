@@ -22,7 +22,8 @@ from typing import Any
 
 from langmill.errors import FactoryError, MissingInput
 from langmill.rows import SPLITS, Reject, Row, Split
-from langmill.tables import read_rejects, read_rows, rejects_to_table, rows_to_table, write_table, write_text
+from langmill.tables import read_rejects, read_rows, rejects_to_table, rows_to_table, write_table
+from langmill.whole import write_json
 
 FILE_ROWS = 50_000
 LOCK_NAME = "recipe.lock.yaml"
@@ -91,7 +92,7 @@ class RunFolder:
 
     def write_json(self, name: str, facts: Mapping[str, Any]) -> None:
         """Write a JSON file of the run, whole."""
-        write_text(self.root / name, json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+        write_json(self.root / name, facts)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the run, or None when it is not there."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langmill.errors import FactoryError
 from langmill.rows import Body, Chat, Choice, Mark, Message, Origin, Reject, Row, Text
+from langmill.whole import write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,26 +119,6 @@ def content_hash(rows: Iterable[Row]) -> str:
     return digest.hexdigest()
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` on a temporary file beside ``path``, sync it, then rename: readers see the old file or the new one.
-
-    Raises FactoryError when the disk refuses (full, read-only); nothing half written stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FactoryError(
-            f"can not write {path}: {error.strerror or error}. What was written before is whole: "
-            "make room or choose another folder with --out, then run the same command again"
-        ) from error
-
-
 def write_table(path: Path, table: pa.Table, facts: Mapping[str, Any] | None = None) -> None:
     """Write a table whole, as zstd Parquet, with ``facts`` (plain JSON) in the file's own metadata."""
     import pyarrow.parquet as pq
@@ -147,11 +126,6 @@ def write_table(path: Path, table: pa.Table, facts: Mapping[str, Any] | None = N
     if facts is not None:
         table = table.replace_schema_metadata({"langmill": json.dumps(facts, sort_keys=True, ensure_ascii=False)})
     write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, UTF-8."""
-    write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
 
 
 def read_facts(path: Path) -> dict[str, Any]:

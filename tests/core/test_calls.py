@@ -9,6 +9,7 @@ import asyncio
 import collections
 import contextlib
 import importlib
+import json
 import os
 import random
 import signal
@@ -19,11 +20,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from langmill import calls
-from langmill.api import LLM, Answer, Context, Message, Prompt
+from langmill.api import LLM, Answer, CallError, Context, Message, Prompt
 from langmill.calls import BoundModel, Engine, Stopped, call_key
 from langmill.errors import BudgetReached, LanguageNotWritten, MissingInput, ProviderDown, RowFault
 from langmill.ledger import Ledger
@@ -31,7 +33,50 @@ from langmill.limits import Limiter
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 provider = importlib.import_module("provider")
-Provider, Direct = provider.Provider, provider.Direct
+Provider = provider.Provider
+
+
+class Direct(LLM):
+    """Asks the server over aiohttp with nothing in between, so that the engine alone is what is tested."""
+
+    model: str = "test/direct"
+    api_base: str = Field(description="the server's address")
+    priced: bool = False
+
+    _session: Any = PrivateAttr(None)
+
+    def price(self) -> tuple[float, float] | None:
+        return provider.PRICES if self.priced else (0.0, 0.0)
+
+    async def start(self, context: Context) -> None:
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def stop(self) -> None:
+        await self._session.close()
+
+    async def answer(
+        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        body = {
+            "model": self.model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "max_tokens": self.max_tokens,
+            "seed": seed,
+        }
+        try:
+            async with self._session.post(f"{self.api_base}/chat/completions", json=body) as reply:
+                if reply.status == 429:
+                    raise CallError("rate_limit", "too many", float(reply.headers["Retry-After"]))
+                if reply.status != 200:
+                    raise CallError("auth" if reply.status == 401 else "server", f"status {reply.status}")
+                said = await reply.json()
+        except json.JSONDecodeError:
+            raise CallError("server", "the body is no JSON") from None
+        except aiohttp.ClientError as error:
+            raise CallError("timeout", type(error).__name__) from None
+        choice, usage = said["choices"][0], said["usage"]
+        finish = {"content_filter": "refusal"}.get(choice["finish_reason"], choice["finish_reason"])
+        return Answer(choice["message"]["content"], finish, usage["prompt_tokens"], usage["completion_tokens"])
 
 
 class Said(BaseModel):

@@ -20,8 +20,8 @@ from langmill.tables import (
     rejects_to_table,
     rows_to_table,
     write_table,
-    write_text,
 )
+from langmill.whole import write_text
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 messages = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), text)
@@ -89,7 +89,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path):
     """A limit on file size is the nearest thing to a full disk that a test can make."""
     code = (
-        "import resource, signal, sys; from pathlib import Path; from langmill.tables import write_text;"
+        "import resource, signal, sys; from pathlib import Path; from langmill.whole import write_text;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
         "write_text(Path(sys.argv[1]), 'x' * 5000)"
     )

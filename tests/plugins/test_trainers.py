@@ -26,6 +26,7 @@ from langmill.api import (
     Stage,
     TrainJob,
     packs_in,
+    whole_folder,
 )
 from langmill_plugins.trainers.auto import AutoTrainer
 from langmill_plugins.trainers.base_model import find_base, load_tokenizer
@@ -34,7 +35,6 @@ from langmill_plugins.trainers.local_weights import LocalWeights
 from langmill_plugins.trainers.options import Lora
 from langmill_plugins.trainers.peft import PeftTrainer
 from langmill_plugins.trainers.unsloth import UnslothTrainer
-from langmill_plugins.trainers.whole import whole_folder
 
 BASE = "local/smollm2-135m-instruct"
 FACTS = (

@@ -59,7 +59,8 @@ class Ask(Augmenter):
     Asks the prompt `ask` of the row's language for `count` pairs. Each pair becomes a conversation, called `…/ask.0`,
     `…/ask.1` and so on. A pair that speaks of the passage ("according to the text") is rejected as `not_standalone`
     (phrases of en, zh, ja, ko, fr, es and ru are known), one whose question came before as `repeated_question`, one whose
-    words hardly occur in the passage as `not_supported`. A passage of more than `most_characters` is skipped as `passage_too_long`: cut it when it is read.
+    words hardly occur in the passage as `not_supported`. A passage of more than `most_characters` is skipped as
+    `passage_too_long`: cut it when it is read.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Text,)

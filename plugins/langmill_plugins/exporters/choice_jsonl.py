@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from langmill.api import Choice, Context, Exporter, FactoryError, Row
-from langmill_plugins.exporters.whole import write_folder
+from langmill_plugins.exporters.lines import write_lines
 
 
 class ChoiceJsonl(Exporter):
@@ -18,7 +18,7 @@ class ChoiceJsonl(Exporter):
 
     def export(self, rows: Iterable[Row], folder: Path, context: Context) -> Path:
         """Write choice/ below ``folder``. Raises FactoryError for an item with more options than there are letters."""
-        return write_folder(folder / "choice", _lines(rows))
+        return write_lines(folder / "choice", _lines(rows))
 
 
 def _lines(rows: Iterable[Row]) -> Iterator[tuple[str, Mapping[str, Any]]]:

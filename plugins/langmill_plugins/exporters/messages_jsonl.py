@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from langmill.api import Context, Exporter, Row, Text
-from langmill_plugins.exporters.whole import write_folder
+from langmill_plugins.exporters.lines import write_lines
 
 
 class MessagesJsonl(Exporter):
@@ -30,4 +30,4 @@ class MessagesJsonl(Exporter):
             for row in rows
             if not isinstance(row.body, Text)
         )
-        return write_folder(folder / "messages", lines)
+        return write_lines(folder / "messages", lines)

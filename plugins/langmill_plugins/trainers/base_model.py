@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langmill.api import Context, MissingInput, missing_package, packaged_model
-from langmill_plugins.trainers.whole import whole_folder
+from langmill.api import Context, MissingInput, missing_package, packaged_model, whole_folder
 
 SAMPLE = 1 << 20  # bytes from either end of a weights file that go into a folder's identity
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from langmill_plugins.trainers.whole import whole_folder
+from langmill.api import whole_folder
 
 PREFIX = "step-"
 CONTENTS = "contents.json"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from langmill.api import FactoryError, MissingInput, Row, TrainJob
+from langmill.api import FactoryError, MissingInput, Row, TrainJob, whole_folder, write_json
 from langmill_plugins.trainers import checkpoints, order
 from langmill_plugins.trainers.adapters import (
     WEIGHTS,
@@ -24,7 +24,6 @@ from langmill_plugins.trainers.log import TrainLog
 from langmill_plugins.trainers.loop import Course, dev_loss, make_loop
 from langmill_plugins.trainers.options import AdapterTrainer
 from langmill_plugins.trainers.tokens import Tokenised, learnt, need_end_token, tokenise
-from langmill_plugins.trainers.whole import whole_folder, write_json
 
 #: A way to load: from the folder of the weights, the base and the adapter that goes on (None: a new one) to a PeftModel.
 Build = Callable[[Path, Base, Path | None, int], Any]  # the int seeds a new adapter
