@@ -56,20 +56,28 @@ class Loader(Part):
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
         """Yield rows and rejects in the source's own order, streaming. A record that can not be used is a reject."""
 
-    def files(self, context: Context) -> list[Path]:
-        """The files this source is made of, sorted: their content is the source's identity. Raises MissingInput if none."""
-        path = context.path(self.path)
+    def root(self, context: Context) -> Path:
+        """``path`` as far as it has no wildcard: a file, or the folder that holds the source's files."""
+        steps = PurePath(self._pattern()).parts
+        return context.path(self.path).parents[len(steps) - 1] if steps else context.path(self.path)
+
+    def _pattern(self) -> str:
+        """``path`` from its first step with a wildcard on; empty when it has none."""
         steps = PurePath(self.path).parts
         marked = [any(mark in step for mark in "*?[") for step in steps]
-        if any(marked):
-            tail = steps[marked.index(True) :]
-            found = sorted(item for item in path.parents[len(tail) - 1].glob("/".join(tail)) if item.is_file())
+        return "/".join(steps[marked.index(True) :]) if any(marked) else ""
+
+    def files(self, context: Context) -> list[Path]:
+        """The files this source is made of, sorted: their content is the source's identity. Raises MissingInput if none."""
+        path, pattern = self.root(context), self._pattern()
+        if pattern:
+            found = sorted(item for item in path.glob(pattern) if item.is_file())
         elif path.is_dir():
             found = sorted(item for item in path.rglob("*") if item.is_file())
         else:
             found = [path] if path.is_file() else []
         if not found:
-            raise MissingInput(f"{context.place}.path: nothing at '{self.path}' ({path})")
+            raise MissingInput(f"{context.place}.path: nothing at '{self.path}' ({context.path(self.path)})")
         return found
 
 

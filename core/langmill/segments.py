@@ -187,7 +187,8 @@ def load_source(work: LoadWork) -> Loaded:
         ref.place, shop.seed, shop.packs(), shop.folder, shop.data_dir, shop.offline, ref.name, loader.license,
         (("dev", loader.dev), ("test", loader.test)), loader.splits,
     )  # fmt: skip
-    root = context.path(loader.path).parent
+    root = loader.root(context)
+    root = root if root.is_dir() else root.parent
     hashes = {str(path.relative_to(root)): file_hash(path) for path in loader.files(context)}
     code = shop.registry.code_id(type(loader))
     shape = [ref.options, ref.name, sorted(hashes.values()), code, shop.seed, shop.languages, work.limit]

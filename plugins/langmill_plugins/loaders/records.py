@@ -108,9 +108,7 @@ class FileLoader(Loader):
 
     def parts(self, path: Path, context: SourceContext) -> tuple[str, ...]:
         """Folders and stem of a file below the part of ``path`` that the recipe spells out."""
-        root = context.path(self.path)
-        while any(mark in str(root) for mark in "*?["):
-            root = root.parent
+        root = self.root(context)
         inside = path.relative_to(root) if root.is_dir() else Path(path.name)
         return (*inside.parent.parts, inside.stem)
 
