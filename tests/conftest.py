@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from langmill.store import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTORY = (sys.executable, "-m", "langmill.cli")
+UNSET = ("FACTORY_DATA", "OPENAI_API_KEY", "LANGMILL_MAX_COST")
 PATIENCE = 60.0  # seconds until something awaited counts as never coming; no test is about time
 
 LONG = (
@@ -103,8 +104,8 @@ class Bench:
 
     folder: Path
     home: Path
-    capture: pytest.CaptureFixture[str]
-    monkeypatch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str] | None = None
+    monkeypatch: pytest.MonkeyPatch | None = None
 
     # --- what lies there ---
 
@@ -136,7 +137,8 @@ class Bench:
     # --- the command ---
 
     def factory(self, *words: str) -> Said:
-        """The command in this process, from the recipe's folder; a traceback is this test's."""
+        """The command in this process, from the recipe's folder; a traceback is this test's. Not for shared benches."""
+        assert self.capture and self.monkeypatch
         self.monkeypatch.chdir(self.folder)
         self.monkeypatch.setattr(sys, "argv", ["factory", *words])
         self.capture.readouterr()
@@ -153,7 +155,7 @@ class Bench:
         return subprocess.Popen(
             [*FACTORY, *words],
             cwd=self.folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**_environment(), "LANGMILL_HOME": str(self.home), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -229,20 +231,48 @@ class Bench:
         }
 
 
-@pytest.fixture
-def bench(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Bench]:
-    """An empty recipe folder, and a home that has the packaged models and an empty ledger."""
+def _environment() -> dict[str, str]:
+    """This process's environment without what would change a run."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return {**kept, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def _bench(root: Path) -> Bench:
+    """A bench below a folder: its home has the packaged models of the real one, and an empty ledger."""
     models = home() / "models"
     models.mkdir(exist_ok=True)
-    mine = tmp_path / "home"
-    mine.mkdir(mode=0o700)
-    (mine / "models").symlink_to(models, target_is_directory=True)
-    folder = tmp_path / "recipe"
-    folder.mkdir()
-    monkeypatch.setenv("LANGMILL_HOME", str(mine))
-    monkeypatch.delenv("FACTORY_DATA", raising=False)
-    for name in ("OPENAI_API_KEY", "LANGMILL_MAX_COST"):
+    made = Bench(root / "recipe", root / "home")
+    made.home.mkdir(mode=0o700)
+    (made.home / "models").symlink_to(models, target_is_directory=True)
+    made.folder.mkdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def shared_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """One bench for a module, worked by processes of their own; tests look at it, and change copies."""
+    return _bench(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """An empty recipe folder and a home of its own."""
+    made = _bench(tmp_path)
+    made.capture, made.monkeypatch = capsys, monkeypatch
+    for name in UNSET:
         monkeypatch.delenv(name, raising=False)
-    yield Bench(folder, mine, capsys, monkeypatch)
+    monkeypatch.setenv("LANGMILL_HOME", str(made.home))
+    return made
+
+
+@pytest.fixture
+def copied(bench: Bench) -> Callable[[Bench], Bench]:
+    """Carries a shared bench, what was run there and its ledger, to one that a test may change."""
+
+    def carry(shared: Bench) -> Bench:
+        shutil.copytree(shared.folder, bench.folder, dirs_exist_ok=True)
+        for path in shared.home.glob("ledger.sqlite*"):
+            shutil.copy(path, bench.home)
+        return bench
+
+    return carry

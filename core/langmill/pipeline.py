@@ -144,7 +144,7 @@ class Pipeline:
         part = step.part
         assert isinstance(part, Augmenter)
         name = part.llm or "llm"
-        model = self._model(name)
+        model = self._model(name, plan.name)
         chosen = self._chosen(part, partitions)
         shape = [self._shape(step), self.assembly.models[name].identity(), chosen and key_of(sorted(chosen))]
         folder = self.store.work(plan.name, _slug(step))
@@ -256,8 +256,8 @@ class Pipeline:
             if isinstance(item, Skip):
                 tally.add(name, language, f"skipped:{item.reason}")
 
-    def _model(self, name: str) -> Model:
-        return self.engine.model(name)
+    def _model(self, name: str, dataset: str) -> Model:
+        return self.engine.model(name, dataset)
 
     def _marked(self, child: Row) -> Row:
         """Rows that a demonstration model wrote say so."""

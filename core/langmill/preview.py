@@ -53,8 +53,8 @@ class _Watched:
 class _Preview(Pipeline):
     seen: list[str]
 
-    def _model(self, name: str) -> Model:
-        return _Watched(super()._model(name), self.seen)
+    def _model(self, name: str, dataset: str) -> Model:
+        return _Watched(super()._model(name, dataset), self.seen)
 
 
 async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[str]:

@@ -51,6 +51,12 @@ class DatasetShape(Shape):
     write: tuple[Use, ...] = Field((), description="more shapes to write it in; Parquet per language is always written")
 
 
+class RunShape(Use):
+    """Where the work runs: an executor and its options."""
+
+    use: str = Field("local", min_length=1, description="the executor's name")
+
+
 class TrainShape(Use):
     """A trainer, its options, and its stages."""
 
@@ -65,7 +71,7 @@ class Recipe(Shape):
     languages: tuple[str, ...] = Field(min_length=1, description="codes of language packs")
     purpose: Literal["research", "commercial"] = Field("research", description="what the data is for")
     plugins: tuple[str, ...] = Field((), description="plugin files of your own beside this recipe")
-    run: Use = Field(default_factory=lambda: Use(use="local"), description="where the work runs")
+    run: RunShape = Field(default_factory=RunShape, description="where the work runs")
     budget: float | None = Field(None, ge=0, allow_inf_nan=False, description="most US dollars to spend on calls")
     max_rejected: float = Field(1.0, ge=0, le=1, description="share of rows rejected above which the exit code is 4")
     data_dir: str | None = Field(None, min_length=1, description="folder of public sets; FACTORY_DATA when left out")
@@ -129,11 +135,13 @@ class Placed:
         if isinstance(self.value, dict):
             result = Placed(dict(self.value), self.file, self.line, dict(self.gone))
         for key, item in over.value.items():
-            if item.value is None:
-                result.value.pop(key, None)
+            if key not in result.value:
+                result.value[key] = item  # there is nothing to merge with or to remove: it stands as it is said, null too
+            elif item.value is None:
+                del result.value[key]
                 result.gone[key] = item
             else:
-                result.value[key] = result.value.get(key, item).overlaid(item)
+                result.value[key] = result.value[key].overlaid(item)
         return result
 
 

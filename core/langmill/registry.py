@@ -343,7 +343,7 @@ def _module_of(path: Path, content: bytes, digest: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     loader = _Bytes(path, content)
-    spec = importlib.util.spec_from_loader(name, loader, origin=str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: pydantic looks annotations up there

@@ -19,7 +19,7 @@ NEEDS_IMAGE: dict[str, re.Pattern[str]] = {
         rf"(?:\w+ )?{_PICTURE}s?\b"
         rf"|\b(?:see|refer to|linked to) (?:the )?(?:\w+ )?(?:{_PICTURE}|fig\.)"
         rf"|\b(?:accompanying|attached) (?:\w+ )?{_PICTURE}s?\b|\bthe following {_PICTURE}\b"
-        rf"|\b{_PICTURE}s? (?:below|above|attached|provided)\b"
+        rf"|\b{_PICTURE}s? (?:(?:below|above)(?! \d)|attached|provided)\b"
         rf"|\b{_PICTURE}s? (?:of [\w ]{{1,60}} )?(?:is|are) (?:shown|provided|given|depicted)(?= below| here|[.:;,?]|$)"
         rf"|\b(?:{_PICTURE}|smear|slide|biopsy|histology|scan|x-ray|ecg|ekg|electrocardiogram|ct|mri|rash|lesion)s?\b[^.?]{{0,40}}"
         r" (?:is|are) shown (?:below|here)\b"
@@ -27,8 +27,8 @@ NEEDS_IMAGE: dict[str, re.Pattern[str]] = {
         "zh": r"(?:如|见|看|据|根据|依据)(?:下|上|右|左|附)?图(?!像|形|谱|片显示)|(?<!心电)(?<!脑电)图所示"
         r"|(?:下|右|左|附)图(?:中|所|为|是|显|示|,|、|。|:)",
         "ja": r"別冊|別に示す|(?:下|上|次|右|左)の?図[にをのでは]|図[0-9]*[にを]示[すし]"
-        r"|(?:写真|画像|像|心電図|エックス線写真|超音波像|ct|mri)[^。]{0,20}を示す",
-        "ko": r"(?:다음|아래|위)(?:의)? ?(?:그림|사진|도표|영상)|(?:그림|사진)(?:을|를)? ?(?:보고|보면|참고|참조)"
+        r"|(?:写真|画像|像|心電図|エックス線写真|超音波像|ct|mri)[^。はが]{0,20}を示す",
+        "ko": r"(?<![가-힣])(?:다음|아래|위)(?:의)? ?(?:그림|사진|도표|영상)|(?:그림|사진)(?:을|를)? ?(?:보고|보면|참고|참조)"
         r"|(?:그림|사진|영상)(?:은|는|이|가) 다음과? 같|(?:그림|사진)과 같",
         "fr": r"\b(?:sur|dans|voir|cf\.?|selon|d[’']apr[eè]s|par) (?:la |le |les |l[’']|ce |cette |une |un )?"
         r"(?:figures?|schémas?|photos?|photographies?)\b"
