@@ -21,7 +21,8 @@ class Provider:
     """The server. Options: ``latency`` in seconds; ``room``, requests it takes at once (429 beyond); ``retry_after`` in
     seconds; ``key`` that it asks for; ``quota`` False for an account without money; shares in 0..1 of refuse (429), broken (500),
     garbage (a body that is no JSON), drop (connection closed), truncate (finish reason length), unfit (an answer that does not
-    fit), empty, filter (content filter)."""
+    fit), empty, filter (content filter). ``count`` False leaves the usage out; ``reply`` is {status, headers, text}, sent
+    to whatever is asked; in its text PROMPT stands for the prompt."""
 
     def __init__(self, **options: Any):
         self.options = options
@@ -71,6 +72,10 @@ def serve(options: Mapping[str, Any]) -> None:
         if "key" in options and request.headers.get("Authorization") != f"Bearer {options['key']}":
             given = request.headers.get("Authorization", "")
             return web.json_response({"error": {"message": f"Incorrect API key provided: {given}"}}, status=401)
+        if reply := options.get("reply"):
+            text = reply["text"].replace("PROMPT", prompt)
+            headers = {"Content-Type": "application/json", **reply.get("headers", {})}
+            return web.Response(body=text.encode(), status=reply.get("status", 200), headers=headers)
         if options.get("quota") is False:
             return refusal("insufficient_quota")
         if state["now"] >= options.get("room", 1 << 30):
@@ -117,7 +122,8 @@ def serve(options: Mapping[str, Any]) -> None:
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
         facts = {"id": f"r-{sum(requests.values())}", "object": "chat.completion", "created": 0, "model": body["model"]}
         sent = {"seed": body.get("seed"), "format": body.get("response_format")}
-        return web.json_response({**facts, "choices": [choice], "usage": usage, "sent": sent})
+        counted = {"usage": usage} if options.get("count", True) else {}
+        return web.json_response({**facts, "choices": [choice], **counted, "sent": sent})
 
     async def seen(request: web.Request) -> web.Response:
         return web.json_response({"requests": requests, "answered": answered, **state})

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ValidationError
 
 from langmill.api import LLM, Answer, CallError, Context, Mark, Message, Prompt, Reply, Schema
 from langmill.errors import BudgetReached, FactoryError, LanguageNotWritten, MissingInput, ProviderDown, RowFault
-from langmill.ledger import Call, Claimed, Found, Held, Ledger, NoRoom, worst_case
+from langmill.ledger import NANO, Call, Claimed, Found, Held, Ledger, NoRoom, worst_case
 from langmill.limits import Limiter
 
 KEY_VERSION = 1
@@ -77,6 +77,7 @@ class Engine:
         (LANGMILL_MAX_COST) that is no amount."""
         self.ledger, self.run, self.context, self.report = ledger, run, context, report
         self.answered = self.cached = 0
+        self.stopped: Stopped | None = None  # set once it was asked to stop
         self.caps = {} if budget is None else {"run": worst_case(budget)}
         if month := os.environ.get(MONTH_CAP):
             self.caps["month"] = worst_case(_amount(month))
@@ -91,9 +92,9 @@ class Engine:
 
     def drain(self) -> None:
         """Send no new call; those in flight are waited for and kept."""
-        stopped = Stopped("stopped as asked: what was answered is kept, the same command continues")
+        self.stopped = Stopped("stopped as asked: what was answered is kept, the same command continues")
         for sender in self._senders.values():
-            sender.limiter.close(stopped)
+            sender.limiter.close(self.stopped)
         self.settle()
 
     def settle(self) -> None:
@@ -210,11 +211,13 @@ class Sender:
     async def _send(self, call: Call, messages: Sequence[Message], schema: Mapping[str, Any]) -> Answer:
         """Send until there is an answer, or a reason to give up."""
         engine, reserve = self.engine, self._reserve(messages, schema)
-        give_up = time.monotonic() + PATIENCE * self.llm.timeout
+        patience = PATIENCE * self.llm.timeout
+        give_up = math.inf  # counts from the call's first turn: waiting for a turn is no trouble
         tries = refusals = 0
         while True:
             pause, trouble = HELD_PAUSE, "another process has had this call under way all the time"
             async with self.limiter.slot() as cuts:
+                give_up = min(give_up, time.monotonic() + patience)
                 settled, change = engine.settled, engine.change
                 outcome = await engine.ledger.claim(call, reserve, engine.caps)
                 if isinstance(outcome, Claimed):
@@ -231,6 +234,13 @@ class Sender:
                         if error.kind == "bad_request":
                             raise RowFault("bad_request", str(error)) from None
                         refused = error.kind == "rate_limit"
+                        if refused and (error.retry_after or 0.0) > patience:  # the day's share is used up
+                            down = ProviderDown(
+                                f"{self.llm.model}: it takes no call for the next {error.retry_after:.0f} s: {error}. "
+                                "What is done is kept; run the same again then"
+                            )
+                            self.limiter.close(down)
+                            raise down from None
                         refusals, tries = refusals + refused, tries + (not refused)
                         pause = error.retry_after or FIRST_PAUSE * 2 ** (min(refusals if refused else tries, 9) - 1)
                         pause = pause if error.retry_after else min(LONGEST_PAUSE, pause)
@@ -273,9 +283,8 @@ class Sender:
             answer = replace(
                 answer, text=answer.text.encode("utf-8", "replace").decode()
             )  # half characters can not be kept
-            if answer.cost is None and self._price:
-                prompt, reply = self._price
-                answer = replace(answer, cost=answer.prompt_tokens * prompt + answer.answer_tokens * reply)
+            nano = self._cost(answer, reserve)
+            answer = replace(answer, cost=None if nano is None else nano / NANO)
         except CallError as error:
             failed(error.kind, paid=error.kind == "timeout")  # a call that was lost on the way may still be billed
             if error.kind == "rate_limit":
@@ -285,7 +294,6 @@ class Sender:
             failed(type(error).__name__, paid=isinstance(error, asyncio.CancelledError))
             raise
         else:
-            nano = None if answer.cost is None else worst_case(answer.cost)
             await engine.ledger.answered(attempt, call, asdict(answer), nano, time.monotonic() - began)
         finally:
             engine.out -= bool(reserve)
@@ -294,6 +302,16 @@ class Sender:
         self.limiter.succeeded(cuts)
         engine.answered += 1
         return answer
+
+    def _cost(self, answer: Answer, reserve: int) -> int | None:
+        """What an answer cost, in billionths of a dollar; the worst case where the provider did not count its tokens."""
+        if answer.cost is not None:
+            return worst_case(answer.cost)
+        if not self._price:
+            return None
+        if answer.prompt_tokens <= 0 or answer.answer_tokens < bool(answer.text):
+            return reserve
+        return worst_case(answer.prompt_tokens * self._price[0] + answer.answer_tokens * self._price[1])
 
     def _reserve(self, messages: Sequence[Message], schema: Mapping[str, Any]) -> int:
         """The call's worst case in billionths of a dollar: a token for each byte sent, and the longest answer."""
@@ -341,7 +359,7 @@ def _shape(schema: type[BaseModel]) -> dict[str, Any]:
 def _parsed(answer: Answer, schema: type[Schema]) -> Schema:
     """The answer as the schema has it. Raises RowFault with the reason that is counted."""
     if answer.finish == "refusal":
-        raise RowFault("refusal", answer.text[:200])
+        raise RowFault("refusal", "the model declined to answer")
     if answer.finish == "length":
         raise RowFault("truncated", "it was cut off at the longest length allowed; make it shorter")
     text = answer.text.strip()

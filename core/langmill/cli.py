@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langmill.errors import FactoryError, RecipeError
+from langmill.errors import FactoryError, MissingInput, RecipeError
 
 if TYPE_CHECKING:
     from langmill.assembly import Assembly
     from langmill.registry import Registry
     from langmill.store import RunFolder
+
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
     name="factory",
@@ -54,6 +56,8 @@ def _assemble(recipe: Path, profile: str | None, sets: list[str] | None, plugin_
     from langmill.store import LOCK_NAME
 
     path = recipe / LOCK_NAME if recipe.is_dir() else recipe
+    if recipe.is_dir() and not path.exists():
+        raise MissingInput(f"{recipe} is not a run's folder (no {LOCK_NAME} in it): factory run RECIPE makes one")
     assembly = assemble(path, profile=profile, sets=tuple(sets or ()), plugin_files_allowed=plugin_files)
     for name in assembly.recipe.plugins:
         say(f"plugin file beside the recipe: {name} (its code runs with your rights; --no-plugin-files refuses it)")
@@ -95,6 +99,10 @@ def run(
         raise RecipeError(f"--until {until}: possible: data, train")
     if only not in (None, "train", "eval"):
         raise RecipeError(f"--only {only}: possible: train, eval")
+    if only and fresh:
+        raise RecipeError(
+            f"--only {only} works on what lies in the run's folder, --fresh empties it: leave out one of them"
+        )
     assembly = _assemble(recipe, profile, set_, not no_plugin_files)
     store = _run_folder(recipe, assembly, profile, out)
     if only is not None and store.recipe_lock.exists() and not recipe.is_dir():
@@ -200,7 +208,6 @@ def show(run: Run, row_id: Annotated[str, typer.Argument(help="A row's id, or th
 
 
 def _open(run: Path) -> tuple[Assembly, RunFolder]:
-    from langmill.errors import MissingInput
     from langmill.store import RunFolder
 
     store = RunFolder(run)
@@ -250,7 +257,7 @@ def languages(
     json_: Json = False,
 ) -> None:
     """The language packs at hand; `factory languages check CODE` tries one out."""
-    from langmill.errors import MissingInput, nearest
+    from langmill.errors import nearest
     from langmill.languages import faults_of
     from langmill.registry import Registry
 
@@ -320,7 +327,9 @@ def main() -> None:
     except FactoryError as error:
         say(f"factory: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
         say("factory: stopped. What was finished is kept: the same command continues")
         sys.exit(1)
     except BrokenPipeError:

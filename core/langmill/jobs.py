@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -143,6 +144,11 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
+    try:
+        code = main(sys.argv[1:])
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
-    os._exit(code)  # not sys.exit: the thread that waits on standard input would hold the process
+    sys.stderr.flush()
+    os._exit(code)  # an ordinary end would abort at the thread that waits on standard input

@@ -302,7 +302,7 @@ class Ledger:
             values: list[_Outcome | None] = [_Outcome(job.work(db), None) for job in jobs]
             db.execute("COMMIT")
         except Exception as error:
-            if db.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already; this thread must not end
                 db.execute("ROLLBACK")
             return [_Outcome(None, self._plain(error))] if alone else None
         return values

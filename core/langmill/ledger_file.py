@@ -188,6 +188,12 @@ def rescue(path: Path, found: str, *, in_use: bool) -> str:
         for row in _readable(path, table, names):
             if table != "answers" or check_sum(str(row[1])) == row[2]:
                 kept[table] += into.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row).rowcount
+    # A sum may be lost where its parts are not.
+    for scope in ("'run/' || run", "strftime('month/%Y-%m', started, 'unixepoch')"):
+        into.execute(
+            f"INSERT INTO spending SELECT {scope}, SUM(COALESCE(cost, reserved)) FROM attempts WHERE true GROUP BY 1"
+            " ON CONFLICT (scope) DO UPDATE SET nano = MAX(nano, excluded.nano)"
+        )
     into.execute("COMMIT")
     into.close()
     aside = path.with_name(time.strftime("ledger.damaged-%Y%m%dT%H%M%S.sqlite", time.gmtime()))

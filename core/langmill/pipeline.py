@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,32 @@ from langmill.api import Augmenter, Drop, Executor, Filter, Model, Reject, Row, 
 from langmill.assembly import Assembly, DatasetPlan, StepPlan
 from langmill.calls import Engine
 from langmill.errors import BudgetReached, LanguageNotWritten
+from langmill.partitions import (
+    Fetch,
+    Partition,
+    Tally,
+    counts_of,
+    offspring_elsewhere,
+    other_editions,
+    rejects_of,
+    repeated_ids,
+    write_partition,
+)
 from langmill.segments import (
     ApplyWork,
     JudgeWork,
     Loaded,
     LoadWork,
-    Partition,
     PartRef,
     SignWork,
-    Tally,
     Workshop,
     apply_drops,
     judge_partition,
     load_source,
     sign_partition,
-    write_partition,
 )
 from langmill.store import RunFolder, file_hash, key_of
-from langmill.tables import count_rows, read_rejects, read_rows
+from langmill.tables import count_rows, read_rows
 
 OPEN_ROWS = 4  # rows waiting for a model, for each call that may be in flight
 Report = Callable[[Mapping[str, Any]], None]
@@ -51,6 +60,7 @@ class Pipeline:
     engine: Engine
     report: Report
     limit: int | None = None
+    asking: Callable[[], AbstractContextManager[None]] = nullcontext  # held while a model is asked
 
     def load(self, names: Sequence[str]) -> dict[str, Loaded]:
         """Read sources that no data set of this run has read yet; each is one piece of work for the executor."""
@@ -71,11 +81,12 @@ class Pipeline:
         partitions: list[Partition] = []
         pieces: list[tuple[str, list[Partition]]] = []
         for name in plan.inputs:
-            if name in sources:
-                partitions.extend(sources[name].partitions)
-                pieces.append((f"read {name}", list(sources[name].partitions)))
-            else:
-                partitions.extend(self._earlier(name))
+            read = list(sources[name].partitions) if name in sources else self._earlier(name)
+            partitions.extend(read)
+            pieces.append((f"read {name}", read))
+        if any(name not in sources for name in plan.inputs) and any(repeated := repeated_ids(partitions)):
+            partitions = self._join(plan, partitions, repeated)
+            pieces.append(("join", partitions))
         fused: list[StepPlan] = []
         for step in (*plan.steps, None):
             if step is not None and isinstance(step.part, Filter) and step.part.scope == "row":
@@ -95,6 +106,19 @@ class Pipeline:
         return self._finish(plan, partitions, pieces)
 
     # --- segments ---
+
+    def _join(
+        self, plan: DatasetPlan, partitions: Sequence[Partition], repeated: Sequence[set[str]]
+    ) -> list[Partition]:
+        """Each row once, where a data set is read beside what it was made of: an id stands for one row."""
+        folder, place = self.store.work(plan.name, "join"), f"datasets.{plan.name}.from"
+        joined = []
+        for part, ids in zip(partitions, repeated, strict=True):
+            out = folder / f"{key_of('join', part.content, sorted(ids))}.parquet"
+            if not out.exists():
+                apply_drops(ApplyWork(part, "join", place, {id: Drop("duplicate_id", id) for id in ids}, out))
+            joined.append(Partition.read(out))
+        return joined
 
     def _judge(self, plan: DatasetPlan, steps: Sequence[StepPlan], partitions: Sequence[Partition]) -> list[Partition]:
         refs = tuple(self._step_ref(step) for step in steps)
@@ -130,10 +154,9 @@ class Pipeline:
             decider = step.part
             assert isinstance(decider, Filter)
             drops = dict(
-                decider.decide(
-                    iter(signatures.to_batches()), _Fetch(partitions), self.workshop.step_context(step.place)
-                )
+                decider.decide(iter(signatures.to_batches()), Fetch(partitions), self.workshop.step_context(step.place))
             )
+            drops |= other_editions(drops, partitions)
             for index in missing:
                 part = partitions[index]
                 mine = {row.id: drops[row.id] for row in read_rows(part.path) if row.id in drops}
@@ -148,16 +171,20 @@ class Pipeline:
         chosen = self._chosen(part, partitions)
         shape = [self._shape(step), self.assembly.models[name].identity(), chosen and key_of(sorted(chosen))]
         folder = self.store.work(plan.name, _slug(step))
-        outs = [folder / f"{key_of('augment', item.content, shape)}.parquet" for item in partitions]
+        taken = offspring_elsewhere(partitions)
+        outs = [
+            folder / f"{key_of('augment', item.content, shape, *([sorted(ids)] if ids else []))}.parquet"
+            for item, ids in zip(partitions, taken, strict=True)
+        ]
         todo = [
-            (item, out)
-            for item, out in zip(partitions, outs, strict=True)
+            (item, out, ids)
+            for item, out, ids in zip(partitions, outs, taken, strict=True)
             if not out.exists() or not Partition.read(out).complete
         ]
         self._tell(plan, step.use, len(partitions), len(todo))
         takers = sum(
             1
-            for item, _ in todo
+            for item, _, _ in todo
             for row in read_rows(item.path)
             if part.takes(row) and (not chosen or row.id in chosen)
         )
@@ -172,14 +199,17 @@ class Pipeline:
         gate = asyncio.Semaphore(OPEN_ROWS * self.assembly.models[name].concurrency)
         waiting = asyncio.Semaphore(8)  # partitions in memory at once
 
-        async def one(item: Partition, out: Path) -> None:
+        async def one(item: Partition, out: Path, taken: frozenset[str]) -> None:
             async with waiting:
-                await self._augment_partition(step, part, model, item, out, chosen, gate, one_done)
+                await self._augment_partition(step, part, model, item, out, taken, chosen, gate, one_done)
 
-        results = await asyncio.gather(*(one(item, out) for item, out in todo), return_exceptions=True)
+        with self.asking():
+            results = await asyncio.gather(*(one(*work) for work in todo), return_exceptions=True)
         faults = [result for result in results if isinstance(result, BaseException)]
         for fault in sorted(faults, key=lambda item: isinstance(item, BudgetReached)):
             raise fault  # the budget last: anything else is the graver news
+        if self.engine.stopped:
+            raise self.engine.stopped
         return [Partition.read(out) for out in outs]
 
     async def _augment_partition(
@@ -189,6 +219,7 @@ class Pipeline:
         model: Model,
         item: Partition,
         out: Path,
+        taken: frozenset[str],
         chosen: frozenset[str] | None,
         gate: asyncio.Semaphore,
         one_done: Callable[[Sequence[Row | Drop | Skip]], None],
@@ -216,9 +247,10 @@ class Pipeline:
         kept: list[Row] = []
         rejects: list[Reject] = []
         tally = Tally()
+        ids = {row.id for row in rows} | taken
         for row, answer in zip(rows, answers, strict=True):
             assert not isinstance(answer, BaseException)
-            self._gather(step, part, row, answer, kept, rejects, tally)
+            self._gather(step, part, row, answer, ids, kept, rejects, tally)
         provider = any(reject.reason == "provider" for reject in rejects)
         write_partition(out, kept, rejects, tally, complete=not provider)
 
@@ -228,11 +260,13 @@ class Pipeline:
         part: Augmenter,
         row: Row,
         answer: Sequence[Row | Drop | Skip] | None,
+        ids: set[str],
         kept: list[Row],
         rejects: list[Reject],
         tally: Tally,
     ) -> None:
-        """Sort what came of one row into kept and rejected. A row that the step does not act on always passes."""
+        """Sort what came of one row into kept and rejected. A row that the step does not act on always passes; a child
+        whose id is among ``ids`` (which grow) was made before, by the same step earlier on."""
         name, language = step.use, row.language
         tally.add(name, language, "read")
         if answer is None:
@@ -247,6 +281,11 @@ class Pipeline:
         else:
             tally.add(name, language, "replaced" if made else "dropped")
         for child in made:
+            if child.id in ids:
+                rejects.append(Reject.of(child, step.place, Drop("duplicate_id", child.id)))
+                tally.add(name, language, "rejected:duplicate_id")
+                continue
+            ids.add(child.id)
             kept.append(self._marked(child))
             tally.add(name, child.language, "made")
         for drop in drops:
@@ -273,13 +312,13 @@ class Pipeline:
         self, plan: DatasetPlan, partitions: Sequence[Partition], pieces: Sequence[tuple[str, list[Partition]]]
     ) -> dict[str, Any]:
         write = [[use, part.model_dump(mode="json")] for use, part in plan.write]
-        key = key_of([part.content for part in partitions], write, [[name, _counts(items)] for name, items in pieces])
+        key = key_of([part.content for part in partitions], write, [[name, counts_of(items)] for name, items in pieces])
         facts = self.store.dataset_facts(plan.name)
         if facts and facts["key"] == key:
             self.report({"event": "dataset", "dataset": plan.name, "kept": True, "files": facts["files"]})
             return facts
         rejects = {
-            f"{number:02d}-{name.replace(' ', '-')}": _rejects(items) for number, (name, items) in enumerate(pieces)
+            f"{number:02d}-{name.replace(' ', '-')}": rejects_of(items) for number, (name, items) in enumerate(pieces)
         }
         files = self.store.write_dataset(
             plan.name,
@@ -290,7 +329,7 @@ class Pipeline:
             exporter.export(
                 self.store.rows(plan.name), self.store.dataset(plan.name), self.workshop.context(f"{plan.name}.{use}")
             )
-        funnel = [{"segment": name, "counts": _counts(items)} for name, items in pieces]
+        funnel = [{"segment": name, "counts": counts_of(items)} for name, items in pieces]
         facts = {"name": plan.name, "key": key, "files": files, "funnel": funnel}
         self.store.write_json(f"{plan.name}/dataset.json", facts)
         self.report({"event": "dataset", "dataset": plan.name, "kept": False, "files": files})
@@ -298,7 +337,12 @@ class Pipeline:
 
     def _earlier(self, name: str) -> list[Partition]:
         """An earlier data set of this run, as partitions: its own data files."""
-        return [Partition(path, file_hash(path), count_rows(path)) for path in self.store.data_files(name)]
+        found = []
+        for path in self.store.data_files(name):
+            rows = count_rows(path)
+            counts = {f"read {name}\t{path.parent.name}": {"read": rows, "kept": rows}}
+            found.append(Partition(path, file_hash(path), rows, counts))
+        return found
 
     # --- small things ---
 
@@ -338,49 +382,7 @@ class Pipeline:
         )
 
 
-class _Fetch:
-    """Rows by id, read from their partitions when a filter verifies candidates; the last partition read stays at hand."""
-
-    def __init__(self, partitions: Sequence[Partition]):
-        self.partitions = partitions
-        self.home: dict[str, int] = {}
-        self.loaded: dict[int, dict[str, Row]] = {}
-
-    def __call__(self, ids: Sequence[str]) -> dict[str, Row]:
-        import pyarrow.parquet as pq
-
-        if not self.home:
-            for index, part in enumerate(self.partitions):
-                for id in pq.read_table(part.path, columns=["id"]).column("id").to_pylist():
-                    self.home[id] = index
-        found: dict[str, Row] = {}
-        for index in sorted({self.home[id] for id in ids}):
-            if index not in self.loaded:
-                if len(self.loaded) >= 16:
-                    self.loaded.pop(next(iter(self.loaded)))
-                self.loaded[index] = {row.id: row for row in read_rows(self.partitions[index].path)}
-            found.update({id: self.loaded[index][id] for id in ids if self.home[id] == index})
-        return found
-
-
 def _slug(step: StepPlan) -> str:
     """A segment's folder: the place of its first step, e.g. ``steps[1] minhash``."""
     number = step.place.rsplit("[", 1)[-1].rstrip("]")
     return f"{int(number):02d} {step.use}"
-
-
-def _counts(partitions: Sequence[Partition]) -> dict[str, dict[str, int]]:
-    """The partitions' counts added up."""
-    tally = Tally()
-    for part in partitions:
-        for key, counts in part.counts.items():
-            step, language = key.split("\t")
-            for what, n in counts.items():
-                tally.add(step, language, what, n)
-    return tally.plain()
-
-
-def _rejects(partitions: Sequence[Partition]) -> Iterator[Reject]:
-    for part in partitions:
-        if part.rejects_path().exists():
-            yield from read_rejects(part.rejects_path())

@@ -19,9 +19,10 @@ from langmill.assembly import Assembly, DatasetPlan, StepPlan
 from langmill.calls import Engine
 from langmill.errors import MissingInput
 from langmill.ledger import Ledger
+from langmill.partitions import Partition
 from langmill.pipeline import Pipeline
 from langmill.rows import words
-from langmill.segments import Partition, Workshop
+from langmill.segments import Workshop
 from langmill.store import RunFolder
 from langmill.tables import read_rows
 

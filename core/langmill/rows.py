@@ -129,10 +129,12 @@ class Row:
 
 
 class Drop(NamedTuple):
-    """Why a part lets a row go: ``reason`` is a word that can be counted, ``detail`` is for people."""
+    """Why a part lets a row go: ``reason`` is a word that can be counted, ``detail`` is for people, ``like`` is the id of the
+    row that it repeats, where that is why."""
 
     reason: str
     detail: str = ""
+    like: str = ""
 
 
 class Flag(NamedTuple):

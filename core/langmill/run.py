@@ -6,8 +6,11 @@ import asyncio
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from langmill import __version__
@@ -15,14 +18,14 @@ from langmill.api import Stage
 from langmill.assembly import Assembly
 from langmill.calls import Engine
 from langmill.cards import write_cards, write_stage_card
-from langmill.errors import MissingInput
+from langmill.errors import MissingInput, RecipeError
 from langmill.jobs import run_job
 from langmill.ledger import Ledger
 from langmill.pipeline import Pipeline
 from langmill.report import write_report
 from langmill.segments import Loaded, Workshop
 from langmill.store import RunFolder, file_hash, key_of
-from langmill.whole import write_text
+from langmill.whole import write_text, write_whole
 from langmill.yaml12 import dump
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -43,7 +46,8 @@ class Request:
 def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> int:
     """Do what the recipe says; returns the exit code: 0 done, 4 finished with more rejects than the recipe allows.
 
-    Raises MissingInput before anything is written when a source is absent, BudgetReached when the cap is met.
+    Raises MissingInput before anything is written when a source is absent, RecipeError when the folder holds something
+    else, BudgetReached when the cap is met.
     """
     if request.only is None and (absent := assembly.absent()):
         raise MissingInput("these sources are not there:\n" + "\n".join(f"  {line}" for line in absent))
@@ -51,14 +55,21 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
         raise MissingInput(
             f"{store.root} is not a run's folder (it has no {store.recipe_lock.name}): factory run RECIPE"
         )
+    if not store.recipe_lock.exists() and store.has_strangers():
+        raise RecipeError(
+            f"{store.root} is not empty and no run's folder (no {store.recipe_lock.name} in it): nothing is written there. "
+            "Choose another with --out DIR"
+        )
     with store.open_for_writing():
         began = time.time()
-        if request.only is None:
-            _write_lock(assembly, store, fresh=request.fresh)
+        _write_lock(assembly, store, fresh=request.fresh and request.only is None)
         store.log("run", version=__version__, request=asdict(request))
         facts: dict[str, Any] = {}
         if request.only is None:
-            facts = asyncio.run(_make_data(assembly, store, request, report))
+            try:
+                facts = asyncio.run(_make_data(assembly, store, request, report))
+            except asyncio.CancelledError:  # the second Ctrl-C
+                raise KeyboardInterrupt from None
         if request.until != "data":
             if request.only != "eval":
                 for stage in assembly.stages:
@@ -68,19 +79,26 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
         _finish(assembly, store, facts, time.time() - began)
         rejected = _rejected_share(assembly, store)
         store.log("end", seconds=round(time.time() - began, 1), rejected_share=rejected)
-    return 4 if rejected > assembly.recipe.max_rejected else 0
+    most = assembly.recipe.max_rejected
+    if rejected <= most:
+        return 0
+    told = (
+        f"{rejected:.1%} of what was read or made was rejected, the recipe's max_rejected is {most:.1%}: the reasons are in "
+        f"{store.report} and in DATASET/rejected/; mend them, or raise max_rejected"
+    )
+    report({"event": "note", "text": told})
+    return 4
 
 
 def _write_lock(assembly: Assembly, store: RunFolder, *, fresh: bool) -> None:
     """Keep the recipe as run, and the plugin files that it names, so that the folder stands alone."""
+    plugins = {name: (assembly.file.folder / name).read_bytes() for name in assembly.recipe.plugins}
     if fresh:
         for path in store.root.iterdir():
             if path.name != ".lock":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for name in assembly.recipe.plugins:
-        target = store.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(assembly.file.folder / name, target)
+    for name, content in plugins.items():  # the folder they come from may be this one
+        write_whole(store.root / name, partial(Path.write_bytes, data=content))
     # Without data_dir: the folder may be continued on a machine that has another one, or none.
     locked = {key: value for key, value in assembly.file.merged.items() if key not in ("data_dir", "profiles")}
     write_text(store.recipe_lock, dump(locked))
@@ -98,10 +116,11 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
     budget = request.max_cost if request.max_cost is not None else assembly.recipe.budget
     context = assembly.context("llm", offline=request.offline)
     engine = Engine(assembly.models, ledger, run=store.run_id, budget=budget, context=context, report=report)
-    pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit)
+    asking = partial(_draining, engine, report)
+    pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit, asking)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not the loop's, which would wait for the step to end
     try:
         async with engine:
-            _drain_on_interrupt(engine, report)
             sources: dict[str, Loaded] = pipeline.load(_used_sources(assembly))
             for plan in assembly.datasets.values():
                 await pipeline.make(plan, sources)
@@ -119,8 +138,10 @@ def _used_sources(assembly: Assembly) -> list[str]:
     return [name for name in assembly.sources if name in used]
 
 
-def _drain_on_interrupt(engine: Engine, report: Report) -> None:
-    """First Ctrl-C: no new calls, those in flight are waited for. Second: stop at once; the ledger is whole either way."""
+@contextmanager
+def _draining(engine: Engine, report: Report) -> Iterator[None]:
+    """While a model is asked. First Ctrl-C: no new calls, those in flight are waited for. Second: stop at once; the ledger
+    is whole either way. Outside of it the first one stops at once: finished segments are kept."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
@@ -131,6 +152,10 @@ def _drain_on_interrupt(engine: Engine, report: Report) -> None:
             loop.add_signal_handler(signal.SIGINT, task.cancel)
 
     loop.add_signal_handler(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)  # back to KeyboardInterrupt
 
 
 def _train(assembly: Assembly, store: RunFolder, stage: Stage, report: Report) -> None:
@@ -211,14 +236,20 @@ def _finish(assembly: Assembly, store: RunFolder, facts: Mapping[str, Any], seco
 
 
 def _rejected_share(assembly: Assembly, store: RunFolder) -> float:
-    """Rejected rows and records over everything read, over all data sets; the worst data set counts."""
+    """The share, 0..1, of all that was read or made (work that was rejected included) which was rejected; of the worst data
+    set."""
     worst = 0.0
     for name in assembly.datasets:
         facts = store.dataset_facts(name) or {"funnel": []}
-        read = rejected = 0
+        seen = rejected = 0
         for segment in facts["funnel"]:
             for key, counts in segment["counts"].items():
-                read += counts.get("read", 0) if key.startswith("read ") else counts.get("made", 0)
-                rejected += sum(n for what, n in counts.items() if what.startswith("rejected:"))
-        worst = max(worst, rejected / read if read else 0.0)
+                lost = sum(n for what, n in counts.items() if what.startswith("rejected:"))
+                rejected += lost
+                if key.startswith("read "):
+                    seen += counts.get("read", 0)
+                else:  # what a filter rejects was seen before; work that a model's step rejects was not
+                    stayed = sum(counts.get(what, 0) for what in ("kept", "replaced", "dropped"))
+                    seen += counts.get("made", 0) + lost - (counts.get("read", 0) - stayed)
+        worst = max(worst, rejected / seen if seen else 0.0)
     return round(worst, 4)

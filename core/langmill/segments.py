@@ -7,8 +7,8 @@ already is the work done. The file's own metadata holds its counts, so that a ke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,10 @@ from langmill.api import (
     StepContext,
     words,
 )
+from langmill.partitions import Partition, Tally, write_partition
 from langmill.registry import Registry
 from langmill.store import RunFolder, file_hash, key_of
-from langmill.tables import content_hash, read_facts, read_rows, rejects_to_table, rows_to_table, write_table
+from langmill.tables import read_facts, read_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,62 +98,6 @@ class _Options(dict[str, Any]):
 @lru_cache(maxsize=256)
 def _built(registry: Registry, kind: str, use: str, options_repr: str, options: _Options, place: str) -> Part:
     return registry.part(kind, use, dict(options), place)
-
-
-@dataclass(frozen=True)
-class Partition:
-    """A file of rows: where it is, what it holds, and what was counted when it was made."""
-
-    path: Path
-    content: str
-    rows: int
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    complete: bool = True
-
-    @classmethod
-    def read(cls, path: Path) -> Partition:
-        """The partition in a file that :func:`write_partition` left."""
-        facts = read_facts(path)
-        return cls(path, facts["content"], facts["rows"], facts["counts"], facts["complete"])
-
-    def rejects_path(self) -> Path:
-        """The rejects made beside it."""
-        return rejects_beside(self.path)
-
-
-def rejects_beside(path: Path) -> Path:
-    """Where the rejects of a partition lie."""
-    return path.with_name(path.stem + ".rejected.parquet")
-
-
-class Tally:
-    """Counts of one segment: {"step\\tlanguage": {"read": n, "kept": n, "rejected:REASON": n, "skipped:REASON": n, …}}."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, Counter[str]] = {}
-
-    def add(self, step: str, language: str, what: str, n: int = 1) -> None:
-        """Count something that happened to rows of a language in a step."""
-        self.counts.setdefault(f"{step}\t{language}", Counter())[what] += n
-
-    def plain(self) -> dict[str, dict[str, int]]:
-        """The counts as plain data."""
-        return {key: dict(sorted(counter.items())) for key, counter in sorted(self.counts.items())}
-
-
-def write_partition(
-    path: Path, rows: Sequence[Row], rejects: Sequence[Reject], tally: Tally, *, complete: bool = True, **facts: Any
-) -> Partition:
-    """Write rejects, then rows: the rows' file says that both are there."""
-    if rejects:
-        write_table(rejects_beside(path), rejects_to_table(rejects))
-    else:
-        rejects_beside(path).unlink(missing_ok=True)
-    content = content_hash(rows)
-    counts = tally.plain()
-    known = {"content": content, "rows": len(rows), "counts": counts, "complete": complete, **facts}
-    write_table(path, rows_to_table(rows), known)
-    return Partition(path, content, len(rows), counts, complete)
 
 
 # --- load ---

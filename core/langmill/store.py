@@ -63,6 +63,12 @@ class RunFolder:
                 shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
             yield
 
+    def has_strangers(self) -> bool:
+        """Whether the folder is there and holds anything; asked of a folder that holds no recipe.lock.yaml."""
+        return self.root.exists() and (
+            not self.root.is_dir() or any(item.name != ".lock" for item in self.root.iterdir())
+        )
+
     # --- the run as a whole ---
 
     @property

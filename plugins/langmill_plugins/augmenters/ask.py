@@ -58,7 +58,8 @@ class Ask(Augmenter):
 
     Asks the prompt `ask` of the row's language for `count` pairs. Each pair becomes a conversation, called `…/ask.0`,
     `…/ask.1` and so on. A pair that speaks of the passage ("according to the text") is rejected as `not_standalone`
-    (phrases of en, zh, ja, ko, fr, es and ru are known), one whose question came before as `repeated_question`, one whose
+    (phrases of en, zh, ja, ko, fr, es and ru are known), one whose question came before as `repeated_question`, one without a
+    letter in its question as `no_question`, one whose
     words hardly occur in the passage as `not_supported`. A passage of more than `most_characters` is skipped as
     `passage_too_long`: cut it when it is read.
     """
@@ -85,7 +86,7 @@ class Ask(Augmenter):
             fault = _fault(pair, row.language, asked)
             asked.add(pair.question.casefold())
             terms = _terms(f"{pair.question} {pair.answer}", spaced)
-            if fault is None and len(terms & known) < self.support * len(terms):
+            if fault is None and len(terms & known) < max(1, self.support * len(terms)):
                 fault = Drop(
                     "not_supported",
                     f"{len(terms & known)} of {len(terms)} terms are in the passage: {pair.answer[:150]}",
@@ -102,6 +103,8 @@ def _terms(text: str, spaced: bool) -> set[str]:
 
 
 def _fault(pair: Pair, language: str, asked: set[str]) -> Drop | None:
+    if not any(letter.isalpha() for letter in pair.question):
+        return Drop("no_question", pair.question)
     if pair.question.casefold() in asked:
         return Drop("repeated_question", pair.question)
     pattern = SPEAKS_OF_TEXT.get(language)

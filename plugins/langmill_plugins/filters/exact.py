@@ -50,9 +50,10 @@ class Exact(Filter):
                 if record is kept:
                     continue
                 if record["answer"] == kept["answer"]:
-                    yield record["id"], Drop("duplicate", f"says the same as {kept['id']}")
+                    yield record["id"], Drop("duplicate", f"says the same as {kept['id']}", kept["id"])
                 else:
-                    yield record["id"], Drop("conflicting_answer", f"the item of {kept['id']} with another key")
+                    detail = f"the item of {kept['id']} with another key"
+                    yield record["id"], Drop("conflicting_answer", detail, kept["id"])
 
 
 def _key(row: Row) -> bytes:

@@ -138,7 +138,7 @@ class Near(Generic[S]):
                 for better in kept:
                     alike = self.likeness(better.sets, row.sets, self.threshold)
                     if alike >= self.threshold:
-                        yield row.id, Drop("near_duplicate", f"Jaccard {alike:.2f} with {better.id}")
+                        yield row.id, Drop("near_duplicate", f"Jaccard {alike:.2f} with {better.id}", better.id)
                         break
                 else:
                     kept.append(row)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -28,6 +31,8 @@ from langmill.api import (
 LOST = {"JSONDecodeError", "ReadError", "ReadTimeout", "RemoteProtocolError", "ServerDisconnectedError", "Timeout"}
 NO_MONEY = re.compile("insufficient_quota|exceeded your current quota|credit balance is too low")
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+LITELLM_QUOTES = re.compile(r" (?:Received:|Raw keys:|Traceback )")  # from here on litellm quotes the answer
+ECHO = 12  # bytes of a prompt in a row that an error may not repeat: four Chinese characters, two English words
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -129,7 +134,7 @@ class LiteLLM(LLM):
         except Exception as error:
             if type(error).__name__ == "ContentPolicyViolationError":
                 return Answer("", "refusal")
-            raise call_error(error) from None
+            raise call_error(error, messages) from None
         answer = _answer(reply)
         # Where the recipe or the address decides the price, litellm's map does not.
         return replace(answer, cost=None) if self.prices or self.api_base else answer
@@ -157,16 +162,17 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
     return shape
 
 
-def call_error(error: Exception) -> CallError:
-    """A litellm error as ours: by what happened on the wire, then by status code. Its words, without keys."""
+def call_error(error: Exception, messages: Sequence[Message] = ()) -> CallError:
+    """A litellm error as ours: by what happened on the wire, then by status code. Its words, without keys and without what
+    was said in ``messages``."""
     chain = _chain(error)
     names = {type(link).__name__ for link in chain}
     status = getattr(error, "status_code", None)
     kind: CallError.Kind = "server"
     if names & {"ConnectionRefusedError", "gaierror", "ConnectError", "ClientConnectorError"}:
         kind = "server"  # nothing was sent
-    elif status == 408 or names & LOST:
-        kind = "timeout"
+    elif status == 408 or names & LOST or LITELLM_QUOTES.search(str(error)):
+        kind = "timeout"  # an answer that no one can read may be billed like one that was lost
     elif status == 429:
         kind = "quota" if NO_MONEY.search(str(error)) else "rate_limit"
     elif status in (401, 403, 404):
@@ -175,7 +181,8 @@ def call_error(error: Exception) -> CallError:
         kind = "quota"
     elif status in (400, 413, 422):
         kind = "bad_request"
-    return CallError(kind, f"{type(error).__name__}: {_words(error)}", _retry_after(chain))
+    words = _without_echo(_words(error), "\n".join(message.content for message in messages))
+    return CallError(kind, f"{type(error).__name__}: {words}"[:320], _retry_after(chain))
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -195,10 +202,19 @@ def _retry_after(chain: Sequence[BaseException]) -> float | None:
             getattr(link, "litellm_response_headers", None),
             getattr(getattr(link, "response", None), "headers", None),
         ):
-            try:
-                return max(0.0, float((holder or {})["retry-after"]))
-            except (KeyError, ValueError, TypeError):
-                continue
+            if (seconds := _seconds(holder or {})) is not None:
+                return seconds
+    return None
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """How long to wait, as the headers say it: milliseconds (Azure), seconds, or a date (RFC 9110)."""
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        return max(0.0, float(headers["retry-after"]))
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
     return None
 
 
@@ -206,27 +222,45 @@ def _words(error: Exception) -> str:
     """The provider's message, short, on one line, without any key: neither what looks like one nor what the environment holds."""
     text = " ".join(str(getattr(error, "message", None) or error).split())
     text = re.sub(r"^(litellm\.)?\w+(Error|Exception): ", "", text)
+    text = LITELLM_QUOTES.split(text)[0]
     for name, value in os.environ.items():
         if len(value) >= 8 and SECRET.search(name):
             text = text.replace(value, "***")
-    return re.sub(r"(?i)(bearer\s+|\b(sk|key)-)[^\s'\",;]+", "***", text)[:300]
+    return re.sub(r"(?i)(bearer\s+|\b(sk|key)-)[^\s'\",;]+", "***", text)[:1000]
+
+
+def _without_echo(text: str, said: str) -> str:
+    """The text without the stretches of ECHO bytes and more that were said to the model: providers like to quote."""
+    said, kept, start = " ".join(said.split()), "", 0
+    while start < len(text):
+        end = start
+        while end < len(text) and text[start : end + 1] in said:
+            end += 1
+        if len(text[start:end].encode("utf-8", "replace")) >= ECHO:
+            kept, start = kept + "…", end
+        else:
+            kept, start = kept + text[start], start + 1
+    return kept
 
 
 def _answer(reply: Any) -> Answer:
+    if not reply.choices:
+        raise CallError("timeout", "an answer without content")  # like one that was lost: it may be billed
     choice, usage = reply.choices[0], getattr(reply, "usage", None)
+    more = getattr(choice.message, "provider_specific_fields", None) or {}
     finish: Literal["stop", "length", "refusal", "other"] = "other"
-    if choice.finish_reason in ("stop", "eos", "end_turn"):
+    if choice.finish_reason in ("content_filter", "refusal") or more.get("refusal"):
+        finish = "refusal"  # told beside an ordinary finish reason where a schema was asked for
+    elif choice.finish_reason in ("stop", "eos", "end_turn"):
         finish = "stop"
     elif choice.finish_reason in ("length", "max_tokens"):
         finish = "length"
-    elif choice.finish_reason in ("content_filter", "refusal") or getattr(choice.message, "refusal", None):
-        finish = "refusal"
     cost = (getattr(reply, "_hidden_params", None) or {}).get("response_cost")
     return Answer(
         text=choice.message.content or "",
         finish=finish,
-        prompt_tokens=int(getattr(usage, "prompt_tokens", 0) or 0),
-        answer_tokens=int(getattr(usage, "completion_tokens", 0) or 0),
+        prompt_tokens=max(0, int(getattr(usage, "prompt_tokens", 0) or 0)),
+        answer_tokens=max(0, int(getattr(usage, "completion_tokens", 0) or 0)),
         cost=float(cost) if cost else None,
         request_id=str(getattr(reply, "id", "") or ""),
     )
@@ -243,7 +277,9 @@ def _litellm() -> Any:
     except ImportError:
         raise missing_package("a model that is not packaged", "litellm", "data") from None
     import logging
+    import warnings
 
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # they quote the answer
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.turn_off_message_logging = True

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, field_validator
 
 from langmill.api import (
     LLM,
@@ -18,6 +18,7 @@ from langmill.api import (
     Context,
     Field,
     Message,
+    MissingInput,
     PackagedModel,
     ProviderDown,
     missing_package,
@@ -42,6 +43,15 @@ class Local(LLM):
 
     _server: asyncio.subprocess.Process | None = PrivateAttr(None)
     _client: LiteLLM | None = PrivateAttr(None)
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        try:
+            packaged_model(model.removeprefix("local/"))
+        except MissingInput as error:
+            raise ValueError(str(error)) from None
+        return model
 
     @property
     def packaged(self) -> PackagedModel:

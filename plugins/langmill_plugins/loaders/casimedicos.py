@@ -116,6 +116,7 @@ def prose(sentences: Sequence[str], language: str) -> str:
     French keeps the blank before ``: ; ? !`` and Spanish and French the one before ``%``, as both are written.
     """
     text = "".join(("\n" if re.match(r"[-–•*] ?\S", sentence) else " ") + sentence for sentence in sentences)
+    text = text.replace("\u00ad", "")  # soft hyphens of the line ends
     tight = ".,)\\]" if language == "fr" else ".,;:?!)\\]"
     text = re.sub(rf" +([{tight}])(?=[\s.,;:)]|$)", r"\1", text)
     text = re.sub(r"([(\[¿¡]) +(?=\S)", r"\1", text)

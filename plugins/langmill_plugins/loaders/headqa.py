@@ -58,7 +58,12 @@ class HeadQA(FileLoader):
         key = str(get(value, "ra")).strip()
         if key not in numbers:
             raise RowFault("bad_key", f"the answer is '{key}', possible: {', '.join(numbers)}")
-        texts = [get(option, "atext") for option in options]
-        body = choice(get(value, "qtext"), texts, (numbers.index(key),))
+        texts = [_plain(get(option, "atext")) for option in options]
+        body = choice(_plain(get(value, "qtext")), texts, (numbers.index(key),))
         family = f"headqa/{entry.record.removeprefix(f'{entry.language}.')}"
         return context.row(entry.record, entry.language, body, split=entry.split, family=family)
+
+
+def _plain(text: Any) -> Any:
+    """A cell without the runs of blanks of the exam's columns and the zero-width spaces that the translation left."""
+    return re.sub(r"[^\S\n]+", " ", text.replace("\u200b", "")) if isinstance(text, str) else text

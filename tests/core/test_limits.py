@@ -1,0 +1,161 @@
+"""How many calls are in flight: less after refusals, more after success, none while the provider asks for quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from langmill.limits import Limiter
+
+
+def test_a_burst_of_refusals_halves_the_limit_once() -> None:
+    async def work() -> None:
+        limiter = Limiter(100)
+        assert limiter.limit == 32
+        async with contextlib.AsyncExitStack() as stack:
+            sent = [await stack.enter_async_context(limiter.slot()) for _ in range(32)]
+            for cuts in sent:
+                limiter.refused(cuts, None)
+        assert (limiter.limit, limiter.cuts) == (16, 1)
+        for _ in range(16):
+            limiter.succeeded(limiter.cuts)
+        assert limiter.limit == 17
+        for _ in range(17 + 18):
+            limiter.succeeded(limiter.cuts)
+        assert limiter.limit == 19
+
+    asyncio.run(work())
+
+
+def test_the_limit_doubles_until_the_first_refusal() -> None:
+    async def work() -> None:
+        limiter = Limiter(100)
+        for _ in range(32):
+            limiter.succeeded(limiter.cuts)
+        assert limiter.limit == 64
+        for _ in range(100):
+            limiter.succeeded(limiter.cuts)
+        assert limiter.limit == 100
+
+    asyncio.run(work())
+
+
+def test_a_provider_that_takes_nothing_is_left_alone_for_as_long_as_it_says() -> None:
+    async def work() -> None:
+        limiter = Limiter(4)
+        async with limiter.slot() as cuts:
+            limiter.refused(cuts, 0.2)
+        entered: list[int] = []
+
+        async def enter() -> None:
+            async with limiter.slot():
+                entered.append(1)
+
+        waiting = asyncio.ensure_future(enter())
+        await asyncio.sleep(0.05)
+        assert not entered
+        await waiting
+
+    asyncio.run(work())
+
+
+def test_a_cancelled_call_takes_no_turn_along() -> None:
+    async def work() -> None:
+        limiter = Limiter(1)
+        order: list[str] = []
+
+        async def enter(name: str) -> None:
+            async with limiter.slot():
+                order.append(name)
+
+        async with limiter.slot():
+            first, second = (asyncio.ensure_future(enter(name)) for name in ("first", "second"))
+            await asyncio.sleep(0)
+        first.cancel()  # its turn has come, and it does not take it
+        await asyncio.wait_for(second, 5)
+        assert order == ["second"]
+        assert limiter.in_flight == 0
+
+    asyncio.run(work())
+
+
+def test_refusals_of_calls_sent_before_a_cut_do_not_cut_again() -> None:
+    async def work() -> None:
+        limiter = Limiter(32)
+        for _ in range(32):
+            limiter.refused(0, None)
+        for _ in range(200):
+            limiter.refused(0, 5.0)
+            limiter.succeeded(0)
+        assert (limiter.limit, limiter.cuts) == (16, 1)
+
+    asyncio.run(work())
+
+
+def test_few_refusals_change_nothing() -> None:
+    async def work() -> None:
+        limiter = Limiter(32)
+        for _ in range(50):
+            for _ in range(4):
+                limiter.refused(limiter.cuts, None)
+            for _ in range(28):
+                limiter.succeeded(limiter.cuts)
+        assert (limiter.limit, limiter.cuts) == (32, 0)
+
+    asyncio.run(work())
+
+
+def test_the_limit_stays_between_one_and_the_most() -> None:
+    async def work() -> None:
+        limiter = Limiter(5)
+        for _ in range(300):
+            limiter.refused(limiter.cuts, None)
+        assert limiter.limit == 1
+        for _ in range(300):
+            limiter.succeeded(limiter.cuts)
+        assert limiter.limit == 5
+
+    asyncio.run(work())
+
+
+def test_no_more_than_the_limit_are_in_flight_and_all_have_their_turn() -> None:
+    async def work() -> None:
+        limiter, most, done = Limiter(7), 0, 0
+
+        async def one() -> None:
+            nonlocal most, done
+            async with limiter.slot() as cuts:
+                most = max(most, limiter.in_flight)
+                await asyncio.sleep(0)
+                done += 1
+            limiter.succeeded(cuts)
+
+        await asyncio.wait_for(asyncio.gather(*(one() for _ in range(300))), 10)
+        assert (most, done, limiter.in_flight) == (7, 300, 0)
+
+    asyncio.run(work())
+
+
+def test_closing_reaches_those_who_wait_those_who_sleep_and_those_who_come_later() -> None:
+    async def work() -> None:
+        limiter = Limiter(1)
+
+        async def enter() -> None:
+            async with limiter.slot():
+                pass
+
+        async with limiter.slot():
+            jobs = [asyncio.ensure_future(enter()), asyncio.ensure_future(limiter.sleep(600))]
+            await asyncio.sleep(0)
+            limiter.close(ValueError("first"))
+            limiter.close(ValueError("second"))
+            ended = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 5)
+            assert [str(end) for end in ended] == ["first", "first"]
+        for late in (enter(), limiter.sleep(600)):
+            with pytest.raises(ValueError, match="first"):
+                await late
+        assert limiter.in_flight == 0  # who was in flight has ended as usual
+
+    asyncio.run(work())
