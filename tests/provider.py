@@ -21,8 +21,8 @@ class Provider:
     """The server. Options: ``latency`` in seconds; ``room``, requests it takes at once (429 beyond); ``retry_after`` in
     seconds; ``key`` that it asks for; ``quota`` False for an account without money; shares in 0..1 of refuse (429), broken (500),
     garbage (a body that is no JSON), drop (connection closed), truncate (finish reason length), unfit (an answer that does not
-    fit), empty, filter (content filter). ``count`` False leaves the usage out; ``reply`` is {status, headers, text}, sent
-    to whatever is asked; in its text PROMPT stands for the prompt."""
+    fit), empty, filter (content filter). ``count`` False leaves the usage out; ``replies``, each
+    {text, status, headers}, are sent in turn, whatever is asked."""
 
     def __init__(self, **options: Any):
         self.options = options
@@ -72,10 +72,10 @@ def serve(options: Mapping[str, Any]) -> None:
         if "key" in options and request.headers.get("Authorization") != f"Bearer {options['key']}":
             given = request.headers.get("Authorization", "")
             return web.json_response({"error": {"message": f"Incorrect API key provided: {given}"}}, status=401)
-        if reply := options.get("reply"):
-            text = reply["text"].replace("PROMPT", prompt)
+        if replies := options.get("replies"):
+            reply = replies[(sum(requests.values()) - 1) % len(replies)]
             headers = {"Content-Type": "application/json", **reply.get("headers", {})}
-            return web.Response(body=text.encode(), status=reply.get("status", 200), headers=headers)
+            return web.Response(body=reply["text"].encode(), status=reply.get("status", 200), headers=headers)
         if options.get("quota") is False:
             return refusal("insufficient_quota")
         if state["now"] >= options.get("room", 1 << 30):

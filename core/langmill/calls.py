@@ -212,13 +212,12 @@ class Sender:
         """Send until there is an answer, or a reason to give up."""
         engine, reserve = self.engine, self._reserve(messages, schema)
         patience = PATIENCE * self.llm.timeout
-        give_up = math.inf  # counts from the call's first turn: waiting for a turn is no trouble
+        troubled = 0.0  # seconds of attempts and pauses; waiting for a turn is no trouble
         tries = refusals = 0
         while True:
             pause, trouble = HELD_PAUSE, "another process has had this call under way all the time"
             async with self.limiter.slot() as cuts:
-                give_up = min(give_up, time.monotonic() + patience)
-                settled, change = engine.settled, engine.change
+                began, settled, change = time.monotonic(), engine.settled, engine.change
                 outcome = await engine.ledger.claim(call, reserve, engine.caps)
                 if isinstance(outcome, Claimed):
                     try:
@@ -245,6 +244,7 @@ class Sender:
                         pause = error.retry_after or FIRST_PAUSE * 2 ** (min(refusals if refused else tries, 9) - 1)
                         pause = pause if error.retry_after else min(LONGEST_PAUSE, pause)
                         trouble = f"{error.kind}: {error}"
+                troubled += time.monotonic() - began
             match outcome:
                 case Found():
                     return self._cached(call, outcome)
@@ -260,9 +260,11 @@ class Sender:
                     continue
                 case Held() | Claimed():
                     pass
-            if tries >= TRIES or time.monotonic() + pause > give_up:
+            pause *= random.uniform(1.0, 1.3)
+            troubled += pause
+            if tries >= TRIES or troubled > patience:
                 raise RowFault("provider", trouble)
-            await self.limiter.sleep(pause * random.uniform(1.0, 1.3))
+            await self.limiter.sleep(pause)
 
     async def _attempt(
         self, attempt: int, call: Call, messages: Sequence[Message], schema: Mapping[str, Any], reserve: int, cuts: int
@@ -370,10 +372,11 @@ def _parsed(answer: Answer, schema: type[Schema]) -> Schema:
     try:
         return schema.model_validate_json(text)
     except ValidationError as error:
-        faults = (
-            f"{'.'.join(map(str, item['loc'])) or 'answer'}: {item['msg']}"
-            for item in error.errors(include_input=False)[:3]
-        )
+        faults = []
+        for item in error.errors(include_input=False)[:3]:
+            ours = item["type"] != "extra_forbidden"  # a key too many is the answer's own word
+            place = item["loc"] if ours else item["loc"][:-1]
+            faults.append(f"{'.'.join(map(str, place)) or 'answer'}: {item['msg']}")
         raise RowFault("schema", "; ".join(faults)) from None
 
 

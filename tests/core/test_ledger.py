@@ -260,6 +260,22 @@ def test_a_damaged_ledger_is_put_aside_and_what_reads_is_kept(tmp_path: Path) ->
         assert again.find("new")
 
 
+def test_what_was_spent_is_summed_anew_when_its_page_is_lost(tmp_path: Path) -> None:
+    path = filled(tmp_path, 3)
+    with sqlite3.connect(path) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'spending'").fetchone()
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+    db.close()
+    raw = bytearray(path.read_bytes())
+    raw[(page - 1) * size : page * size] = b"\xff" * size
+    path.write_bytes(raw)
+    with Ledger(tmp_path) as ledger:
+        assert ledger.notice
+        assert ledger.spent("run") == pytest.approx(0.03)
+        month = ledger._reader.execute("SELECT nano FROM spending WHERE scope LIKE 'month/____-__'").fetchall()
+        assert month == [(3 * NANO // 100,)]
+
+
 def test_a_file_that_is_no_ledger_at_all_is_put_aside(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"not a database, " * 1000)
     with Ledger(tmp_path) as ledger:

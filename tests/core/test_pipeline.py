@@ -217,7 +217,10 @@ def test_editing_one_step_redoes_that_step_alone(small):
 
 def test_moving_and_adding_filters_repeats_no_call(small):
     calls, rows = len(small.calls()), {row.id for row in small.rows("open")}
-    moved = SMALL.replace("      - {use: language_id}\n      - {use: exact}\n", "      - {use: minhash}\n      - {use: exact}\n      - {use: language_id}\n")
+    moved = SMALL.replace(
+        "      - {use: language_id}\n      - {use: exact}\n",
+        "      - {use: minhash}\n      - {use: exact}\n      - {use: language_id}\n",
+    )
     assert moved != SMALL
     small.write("small.yaml", moved)
     assert small.factory("run", "small.yaml").code == 0
@@ -280,7 +283,7 @@ def test_the_parent_is_kept_always_when_skipped_or_never(bench):
     french = {"question": "Où ?", "answer": "Là."}
     same = {"question": items[2]["question"], "answer": "Là."}  # came back untranslated: rejected
     bench.script((items[2]["question"], same), ("Traduisez", french))
-    recipe = SMALL.split("datasets:")[0].replace("X","X")
+    recipe = SMALL.split("datasets:")[0].replace("X", "X")
     recipe = "\n".join(line for line in recipe.splitlines() if "passages" not in line and "choice" not in line)
     sets = "".join(
         f"  {keep}: {{from: [qa], steps: [{{use: translate, into: [fr], keep: {keep}}}]}}\n"
@@ -302,7 +305,12 @@ def test_a_demonstration_model_marks_what_it_writes(bench):
     bench.data("qa.en.jsonl")
     bench.writer()
     text = (bench.folder / "writer.py").read_text("utf-8")
-    bench.write("writer.py", text.replace("    def price", "    @property\n    def demonstration(self):\n        return True\n\n    def price"))
+    bench.write(
+        "writer.py",
+        text.replace(
+            "    def price", "    @property\n    def demonstration(self):\n        return True\n\n    def price"
+        ),
+    )
     bench.write("small.yaml", SLOW)
     assert bench.factory("run", "small.yaml").code == 0
     for row in bench.rows("open"):
@@ -341,7 +349,8 @@ def test_rows_with_one_id_do_not_wipe_each_other_out(bench):
     bench.write(
         "small.yaml",
         SLOW.replace("datasets:\n", "datasets:\n  first: {from: [qa], steps: [{use: length, least: 90}]}\n").replace(
-            "from: [qa], steps: [{use: expand}]", "from: [first, qa], steps: [{use: exact}, {use: expand}, {use: expand}]"
+            "from: [qa], steps: [{use: expand}]",
+            "from: [first, qa], steps: [{use: exact}, {use: expand}, {use: expand}]",
         ),
     )
     assert bench.factory("run", "small.yaml").code == 0

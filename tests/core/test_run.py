@@ -38,7 +38,7 @@ train:
   use: peft
   base: local/smollm2-135m-instruct
   max_tokens: 64
-  stages: [{name: first, data: open, max_steps: 4, batch: 1, save_steps: 1, eval_rows: 1}]
+  stages: [{name: first, data: open, max_steps: 3, batch: 1, save_steps: 1, eval_rows: 1}]
 """
 
 
@@ -140,7 +140,9 @@ def register_filters():
 
 def test_an_interrupt_stops_filters_too(writing):
     writing.write("lazy.py", LAZY)
-    recipe = OPEN.replace("[writer.py]", "[writer.py, lazy.py]").replace("[{use: expand}]", "[{use: exact}, {use: lazy}]")
+    recipe = OPEN.replace("[writer.py]", "[writer.py, lazy.py]").replace(
+        "[{use: expand}]", "[{use: exact}, {use: lazy}]"
+    )
     writing.write("small.yaml", recipe)
     stopped = writing.kill_when((writing.folder / "thinking").exists, "run", "small.yaml", by=signal.SIGINT)
     assert stopped.code == 1, stopped.err
@@ -182,7 +184,7 @@ def test_a_killed_stage_goes_on_and_the_data_trains_elsewhere(bench, tmp_path):
     assert again.code == 0, again.err
     log = [json.loads(line) for line in (folder / "train_log.jsonl").read_text("utf-8").splitlines()]
     steps = [line["step"] for line in log if "loss" in line]
-    assert steps == [1, 2, 3, 4]
+    assert steps == [1, 2, 3]
     assert {line["step"]: line for line in log if "loss" in line and line["step"] in done} == done, "not done again"
     assert (folder / "adapter/adapter_model.safetensors").is_file()
     assert not checkpoints.exists()
@@ -192,10 +194,9 @@ def test_a_killed_stage_goes_on_and_the_data_trains_elsewhere(bench, tmp_path):
     assert kept_stage.code == 0
     assert "stage first (kept)" in kept_stage.err
 
-    shorter = bench.command(*train, "--set", "train.stages.0.max_steps=1")
-    assert shorter.code == 0, shorter.err
-    log = [json.loads(line) for line in (folder / "train_log.jsonl").read_text("utf-8").splitlines()]
-    assert [line["step"] for line in log if "loss" in line] == [1], "the job trains what was asked for"
+    said = bench.command("run", "there", "--only", "eval", "--set", "train.stages.0.max_steps=1")
+    assert said.code == 0, said.err
+    assert "max_steps: 1\n" in (there / "recipe.lock.yaml").read_text("utf-8"), "a job does what was asked for"
 
 
 def test_a_run_continues_from_its_own_folder(writing):
@@ -276,7 +277,9 @@ def test_a_filter_with_one_file_beside_the_recipe(writing):
 
 
 def test_exit_code_4_above_the_share_that_may_be_rejected(writing):
-    recipe = OPEN.replace("{use: expand}", "{use: length, least: 100}").replace("name: small", "name: small\nmax_rejected: 0.05")
+    recipe = OPEN.replace("{use: expand}", "{use: length, least: 100}").replace(
+        "name: small", "name: small\nmax_rejected: 0.05"
+    )
     writing.write("small.yaml", recipe)
     done = writing.factory("run", "small.yaml")
     assert done.code == 4
@@ -407,8 +410,11 @@ FULL = (
 )
 
 
-@pytest.mark.parametrize("room", [100, 20_000, 100_000])
-def test_a_full_disk_leaves_nothing_half_written(writing, room):
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [(100, "writer.py: File too large"), (20_000, "ledger.sqlite can not be opened"), (100_000, ".parquet: ")],
+)
+def test_a_full_disk_leaves_nothing_half_written(writing, room, words):
     """A limit on the size of a file is the nearest thing to a full disk that a test can make. It is met by the recipe's
     copy, by the ledger, and by the rows."""
     for number in range(6):  # rows that no compression makes small
@@ -426,12 +432,13 @@ def test_a_full_disk_leaves_nothing_half_written(writing, room):
     said = subprocess.run(command, cwd=writing.folder, capture_output=True, text=True)
     assert said.returncode == 1, said.stderr
     assert "Traceback" not in said.stderr
-    assert "run the same command" in said.stderr or "ledger.sqlite can not be opened" in said.stderr
+    assert words in said.stderr
+    assert "run the same command" in said.stderr or "LANGMILL_HOME" in said.stderr
     root = writing.run().root
     assert list(root.rglob("*.tmp")) == []
     for path in root.rglob("*.parquet"):
         list(read_rows(path))
-    assert ("report.html" in str(list(root.iterdir()))) is False
+    assert not (root / "report.html").exists()
     again = writing.command("run", "small.yaml", "--set", "datasets.open.steps=[]")
     assert again.code == 0, again.err
     assert len(writing.rows("open")) == 1220

@@ -125,7 +125,10 @@ def test_exact_takes_question_and_answer_together() -> None:
             ),
         ],
     )
-    assert drops == {"b": Drop("duplicate", "says the same as a"), "f": Drop("duplicate", "says the same as c")}
+    assert drops == {
+        "b": Drop("duplicate", "says the same as a", "a"),
+        "f": Drop("duplicate", "says the same as c", "c"),
+    }
 
 
 def test_exact_knows_an_item_in_another_order_and_another_key() -> None:
@@ -463,8 +466,8 @@ def test_nothing_that_can_be_read_stops_a_filter(code: str) -> None:
         rows.append(row(f"text/{index}", Text(text), language=code))
         rows.append(row(f"chat/{index}", Chat.of(text, text), language=code))
         rows.append(row(f"choice/{index}", Choice(text, (text, "b"), (0,), explanation=text), language=code))
-    assert through(Exact(), rows) == {"text/1": Drop("duplicate", "says the same as text/0")} | {
-        f"{kind}/1": Drop("duplicate", f"says the same as {kind}/0") for kind in ("chat", "choice")
+    assert through(Exact(), rows) == {"text/1": Drop("duplicate", "says the same as text/0", "text/0")} | {
+        f"{kind}/1": Drop("duplicate", f"says the same as {kind}/0", f"{kind}/0") for kind in ("chat", "choice")
     }
     assert set(through(MinHash(), rows)) <= {item.id for item in rows}
     context = replace(CONTEXT, rows=lambda name, split: iter(rows if split == "test" else ()))

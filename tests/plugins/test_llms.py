@@ -126,6 +126,144 @@ def test_litellm_tells_a_server_that_is_not_there_and_one_that_lacks_the_model(t
     assert (gone.kind, lacks.kind) == ("server", "auth")
 
 
+def replied(folder: Path, *replies: Mapping[str, Any], prompt: str = "one") -> list[Answer | Exception]:
+    """What becomes of each of these replies."""
+    with Provider(replies=replies) as server:
+        return answer(LiteLLM(model="openai/some", api_base=server.url), folder, *[prompt] * len(replies))
+
+
+def whole(**choice: Any) -> str:
+    """A whole reply, as text; without a choice, one that has none."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    facts = {"id": "r", "object": "chat.completion", "created": 0, "model": "some", "usage": usage}
+    return json.dumps({**facts, "choices": [{"index": 0, "finish_reason": "stop", **choice}] if choice else []})
+
+
+def says(content: Any, **more: Any) -> str:
+    return whole(message={"role": "assistant", "content": content}, **more)
+
+
+def test_litellm_reads_when_to_come_back(tmp_path: Path) -> None:
+    headers = [
+        {"Retry-After": "Sat, 21 Nov 2099 05:40:00 GMT"},
+        {"Retry-After": "Sat, 21 Nov 1999 05:40:00 GMT"},
+        {"retry-after-ms": "1500"},
+        {"Retry-After": "-3"},
+        {"Retry-After": "soon"},
+        {},
+    ]
+    text = '{"error": {"message": "slow down"}}'
+    waits = []
+    for said in replied(tmp_path, *({"status": 429, "headers": one, "text": text} for one in headers)):
+        assert isinstance(said, CallError)
+        assert said.kind == "rate_limit"
+        waits.append(said.retry_after)
+    assert waits[0] is not None
+    assert 1e8 < waits[0] < 1e10
+    assert waits[1:] == [0, 1.5, 0, None, None]
+
+
+def test_an_answer_that_no_one_can_read_is_a_lost_call_and_no_crash(tmp_path: Path) -> None:
+    texts = ["", "[]", "null", "{}", "<html>", whole(), whole(message=None), says(5)]
+    for said in replied(tmp_path, *({"text": text} for text in texts)):
+        assert isinstance(said, CallError)
+        assert said.kind == "timeout"  # it may be billed
+
+
+def test_a_refusal_beside_an_ordinary_finish_is_one_and_nothing_counts_below_nothing(tmp_path: Path) -> None:
+    refused = whole(message={"role": "assistant", "content": None, "refusal": "I will not"})
+    below = says("{}").replace(": 3", ": -3").replace(": 2", ": -2")
+    first, second = replied(tmp_path, {"text": refused}, {"text": below})
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)
+    assert (first.finish, second.finish) == ("refusal", "stop")
+    assert (second.prompt_tokens, second.answer_tokens) == (0, 0)
+
+
+def test_a_provider_that_quotes_the_prompt_is_not_quoted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    prompt = "Mrs Petrova, born 1950, has 坏血病 and\nno teeth"
+    caplog.set_level(0)
+    text = json.dumps({"error": {"message": f"can not take: {prompt}!", "code": "x"}})
+    status = (200, 400, 401, 422, 429, 500, 503)
+    for said in replied(tmp_path, *({"status": one, "text": text} for one in status), prompt=prompt):
+        assert isinstance(said, CallError)
+        assert "can not take" in str(said)
+        shown = "".join([str(said), caplog.text, *capfd.readouterr()])
+        assert [words for words in ("Petrova", "1950", "坏血病", "teeth") if words in shown] == []
+
+
+def test_what_can_not_be_read_is_not_quoted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    texts = (
+        f"<html>{CANARY}</html>",
+        json.dumps([CANARY]),
+        says([{"type": "text", "text": CANARY}]),
+        f'{{"a": {CANARY}',
+    )
+    for said in replied(tmp_path, *({"text": text} for text in texts)):
+        assert isinstance(said, CallError)
+        assert CANARY not in str(said)
+    assert CANARY not in "".join(capfd.readouterr())
+
+
+def test_no_answer_in_the_words_of_a_reject(tmp_path: Path) -> None:
+    texts = [
+        *(says(CANARY), says(json.dumps({"text": 5, "more": CANARY})), says(json.dumps({CANARY: 1}))),  # one row
+        *(says(CANARY, finish_reason="length") for _ in range(2)),
+        says(CANARY, finish_reason="content_filter"),
+    ]
+    reasons = []
+    with Provider(replies=[{"text": text} for text in texts]) as server:
+        for row in ("one", "two", "three"):
+            with pytest.raises(RowFault) as fault:
+                ask(LiteLLM(model="openai/some", api_base=server.url), tmp_path, row)
+            reasons.append(fault.value.reason)
+            assert CANARY not in str(fault.value)
+    assert reasons == ["schema", "truncated", "refusal"]
+
+
+def test_an_account_without_money_stops_everything_at_once(tmp_path: Path) -> None:
+    async def work(url: str) -> None:
+        llm = LiteLLM(model="openai/some", api_base=url, concurrency=4)
+        with Ledger(tmp_path) as ledger:
+            async with Engine(
+                {"llm": llm}, ledger, run="run", budget=None, context=context(tmp_path), report=lambda event: None
+            ) as engine:
+                prompts = [Prompt((Message("user", str(number)),), "en/test@0") for number in range(50)]
+                model = engine.model("llm")
+                jobs = [model.answer(one, Said, step="test", language="en", seed=1) for one in prompts]
+                ended = await asyncio.gather(*jobs, return_exceptions=True)
+        assert {type(end) for end in ended} == {ProviderDown}
+        assert "insufficient_quota" in str(ended[0])
+
+    with Provider(quota=False) as server:
+        asyncio.run(work(server.url))
+        assert sum(server.seen()["requests"].values()) <= 4
+
+
+def test_offline_calls_nothing_beyond_this_machine_and_gives_what_is_known(tmp_path: Path) -> None:
+    async def work(llm: LLM, text: str) -> str:
+        with Ledger(tmp_path) as ledger:
+            offline = context(tmp_path, offline=True)
+            async with Engine(
+                {"llm": llm}, ledger, run="run", budget=None, context=offline, report=lambda event: None
+            ) as engine:
+                prompt = Prompt((Message("user", text),), "en/test@0")
+                reply = await engine.model("llm").answer(prompt, Said, step="test", language="en", seed=1)
+                return reply.value.text
+
+    with Provider() as server:
+        near = LiteLLM(model="openai/some", api_base=server.url)
+        assert asyncio.run(work(near, "one")) == "answer to one"
+    far = LiteLLM(model="openai/some")
+    assert asyncio.run(work(far, "one")) == "answer to one"
+    elsewhere = LiteLLM(model="openai/another", api_base="http://127.0.0.1.example.org/v1")
+    for llm in (far, elsewhere):
+        with pytest.raises(MissingInput, match=f"{llm.model} is not on this machine, and --offline"):
+            asyncio.run(work(llm, "two"))
+
+
 @pytest.mark.parametrize(("trouble", "finish"), [("truncate", "length"), ("filter", "refusal")])
 def test_litellm_says_how_an_answer_ended(tmp_path: Path, trouble: str, finish: str) -> None:
     with Provider(**{trouble: 1.0}) as server:
@@ -243,6 +381,10 @@ def test_the_packaged_model_answers_in_the_schema(tmp_path: Path) -> None:
         assert one.prompt_tokens > 5
     assert isinstance(long, CallError)
     assert long.kind == "bad_request"
+    assert llm._server is None
+    held = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    mine = [stat for stat in held if int(stat.rpartition(b")")[2].split()[1]) == os.getpid()]
+    assert not [stat for stat in mine if b"python" in stat]  # its process is gone
 
 
 def test_the_packaged_model_says_what_it_is() -> None:
@@ -251,8 +393,8 @@ def test_the_packaged_model_says_what_it_is() -> None:
     assert llm.demonstration
     assert llm.price() == (0.0, 0.0)
     assert len(str(llm.identity()["sha256"])) == 64
-    with pytest.raises(MissingInput, match="smollm2-135m-instruct"):
-        _ = Local(model="local/another").languages
+    with pytest.raises(ValueError, match=r"no packaged model is called 'another'.*smollm2-135m-instruct"):
+        Local(model="local/another")
 
 
 def test_the_server_of_the_packaged_model_ends_with_its_run(tmp_path: Path) -> None:

@@ -191,4 +191,3 @@ def test_public_sets_give_every_language_train_and_test_rows() -> None:
     assert counts["headqa"] == 2 * 3925 and counts["kormedmcqa_cot"] > 900, counts
     chats = [row for row in _read(made, "bentsao") if isinstance(row.body, Chat)]
     assert len(chats) == 3000 and all(words(row.body).strip() for row in chats)
-
