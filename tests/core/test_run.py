@@ -91,7 +91,7 @@ def test_the_first_interrupt_drains_and_the_same_command_continues(writing):
 def test_an_interrupt_ends_the_run_though_every_call_was_in_flight(writing):
     """The step is whole then, and still nothing more is begun."""
     writing.write("small.yaml", OPEN.replace("{use: expand}]}", "{use: expand}, {use: exact}]}"))
-    slow = ("run", "small.yaml", "--set", "llm.pause=2")
+    slow = ("run", "small.yaml", "--set", "llm.pause=3")
     stopped = writing.kill_when(lambda: len(writing.calls()) == 14, *slow, by=signal.SIGINT)
     assert stopped.code == 1, stopped.err
     assert "open: exact" not in stopped.err
