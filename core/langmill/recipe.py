@@ -136,7 +136,9 @@ class Placed:
             result = Placed(dict(self.value), self.file, self.line, dict(self.gone))
         for key, item in over.value.items():
             if key not in result.value:
-                result.value[key] = item  # there is nothing to merge with or to remove: it stands as it is said, null too
+                result.value[key] = (
+                    item  # there is nothing to merge with or to remove: it stands as it is said, null too
+                )
             elif item.value is None:
                 del result.value[key]
                 result.gone[key] = item

@@ -86,7 +86,10 @@ class Ask(Augmenter):
             fault = _fault(pair, row.language, asked)
             asked.add(pair.question.casefold())
             terms = _terms(f"{pair.question} {pair.answer}", spaced)
-            if fault is None and len(terms & known) < max(1, self.support * len(terms)):
+            least = (
+                max(1.0, self.support * len(terms)) if self.support else 0.0
+            )  # a pair without any term is not supported either
+            if fault is None and len(terms & known) < least:
                 fault = Drop(
                     "not_supported",
                     f"{len(terms & known)} of {len(terms)} terms are in the passage: {pair.answer[:150]}",
