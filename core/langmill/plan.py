@@ -69,10 +69,7 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
     with tempfile.TemporaryDirectory(prefix="langmill-plan-") as scratch, Ledger() as ledger:
         store = RunFolder(Path(scratch))
         context = assembly.context("llm")
-        shop = Workshop(
-            assembly.registry, assembly.recipe.seed, tuple(assembly.packs), context.folder, context.data_dir, False,
-            store.root,
-        )  # fmt: skip
+        shop = Workshop.of(assembly, store.root)
         engine = Engine(assembly.models, ledger, run="plan", budget=None, context=context, report=lambda event: None)
         counter = _Counter(assembly, store, shop, engine, lambda event: None, limit)
         counter.planned = planned

@@ -64,10 +64,7 @@ async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[s
     with tempfile.TemporaryDirectory(prefix="langmill-preview-") as scratch, Ledger() as ledger:
         store = RunFolder(Path(scratch))
         context = assembly.context("llm")
-        shop = Workshop(
-            assembly.registry, assembly.recipe.seed, tuple(assembly.packs), context.folder, context.data_dir, False,
-            store.root,
-        )  # fmt: skip
+        shop = Workshop.of(assembly, store.root)
         engine = Engine(
             assembly.models, ledger, run="preview", budget=budget, context=context, report=lambda event: None
         )

@@ -109,10 +109,7 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
     ledger = Ledger()
     if ledger.notice:
         report({"event": "note", "text": ledger.notice})
-    workshop = Workshop(
-        assembly.registry, assembly.recipe.seed, tuple(assembly.packs), assembly.file.folder, assembly.data_dir,
-        request.offline, store.root,
-    )  # fmt: skip
+    workshop = Workshop.of(assembly, store.root, offline=request.offline)
     budget = request.max_cost if request.max_cost is not None else assembly.recipe.budget
     context = assembly.context("llm", offline=request.offline)
     engine = Engine(assembly.models, ledger, run=store.run_id, budget=budget, context=context, report=report)

@@ -27,6 +27,7 @@ from langmill.api import (
     StepContext,
     words,
 )
+from langmill.assembly import Assembly
 from langmill.partitions import Partition, Tally, write_partition
 from langmill.registry import Registry
 from langmill.store import RunFolder, file_hash, key_of
@@ -61,6 +62,12 @@ class Workshop:
     data_dir: Path | None
     offline: bool
     run: Path
+
+    @classmethod
+    def of(cls, assembly: Assembly, run: Path, *, offline: bool = False) -> Workshop:
+        """The workshop of a recipe whose run lies in a folder."""
+        recipe, languages = assembly.recipe, tuple(assembly.packs)
+        return cls(assembly.registry, recipe.seed, languages, assembly.file.folder, assembly.data_dir, offline, run)
 
     def part(self, ref: PartRef) -> Part:
         """The part, built once in each process, since some load a model."""
