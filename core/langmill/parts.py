@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -141,9 +141,10 @@ class CallError(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a provider said. Tokens as the provider counted them; ``cost`` in US dollars, None when no price is known."""
+    """What a provider said. Tokens as the provider counted them; ``cost`` in US dollars, None when no price is known;
+    ``pause`` is how many seconds the provider's rate-limit headers ask for before the next call, and is not kept."""
 
     text: str
     finish: Literal["stop", "length", "refusal", "other"] = "stop"
@@ -151,6 +152,26 @@ class Answer:
     answer_tokens: int = 0
     cost: float | None = None
     request_id: str = ""
+    pause: float = 0.0
+
+
+class Price(NamedTuple):
+    """US dollars a token. ``batch`` is the share of it that a call through the provider's batch API costs (0.5 is half),
+    None where there is no batch API or its price is not known."""
+
+    prompt: float
+    answer: float
+    batch: float | None = None
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One call of a batch. ``name`` tells it from the others of its batch."""
+
+    name: str
+    messages: Sequence[Message]
+    seed: int
+    schema: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -170,6 +191,10 @@ class LLM(Part):
     concurrency: int = Field(16, ge=1, description="most calls in flight at once")
     timeout: float = Field(120.0, gt=0, description="seconds until a call counts as lost")
     revision: str | None = Field(None, description="tells two models apart that share a name")
+    requests_per_minute: int | None = Field(None, ge=1, description="most calls sent in a minute")
+    tokens_per_minute: int | None = Field(None, ge=1, description="most tokens in a minute, answers at max_tokens")
+    fallback: str | None = Field(None, description="name of a model under models: that takes over when this one is out")
+    batch: bool = Field(False, description="send calls through the provider's batch API: half the price, up to a day")
 
     @property
     def languages(self) -> frozenset[str] | None:
@@ -190,8 +215,12 @@ class LLM(Part):
             "max_tokens": self.max_tokens,
         }
 
-    def price(self) -> tuple[float, float] | None:
-        """US dollars per prompt token and per answer token; None when no price is known."""
+    def price(self) -> Price | None:
+        """What its tokens cost; None when that is not known."""
+        return None
+
+    def count(self, texts: Sequence[str]) -> list[int] | None:
+        """Tokens of each text by the model's own tokenizer; None where that is not at hand."""
         return None
 
     async def start(self, context: Context) -> None:
@@ -205,6 +234,18 @@ class LLM(Part):
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
     ) -> Answer:
         """One call. ``schema`` is a JSON schema the answer should fit. Raises CallError."""
+
+    async def submit(self, items: Sequence[BatchItem], mark: str) -> str:
+        """Hand in a batch under a mark that finds it again; returns the provider's name for it. Raises CallError."""
+        raise NotImplementedError(f"{self.model} has no batch API")
+
+    async def find_batch(self, mark: str) -> str | None:
+        """The provider's name for the batch that was handed in under a mark; None when it never arrived."""
+        raise NotImplementedError(f"{self.model} has no batch API")
+
+    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | None:
+        """What came of a batch's items by name, those that failed or expired as errors; None while it is under way."""
+        raise NotImplementedError(f"{self.model} has no batch API")
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
         """Log-probabilities of (prompt, continuation) pairs: a capability that local weights have."""

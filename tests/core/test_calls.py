@@ -25,11 +25,12 @@ import aiohttp
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from langmill import calls
+from langmill import sending
 from langmill.api import LLM, Answer, CallError, Context, Message, Prompt
-from langmill.calls import BoundModel, Engine, Stopped, call_key
+from langmill.calls import BoundModel, Engine, call_key
 from langmill.errors import BudgetReached, LanguageNotWritten, MissingInput, ProviderDown, RowFault
 from langmill.ledger import Ledger
+from langmill.sending import Stopped
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 provider = importlib.import_module("provider")
@@ -134,8 +135,8 @@ QUESTIONS = [f"question {number}" for number in range(200)]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.01)
-    monkeypatch.delenv(calls.MONTH_CAP, raising=False)
+    monkeypatch.setattr(sending, "FIRST_PAUSE", 0.01)
+    monkeypatch.delenv(sending.MONTH_CAP, raising=False)
 
 
 # --- keys --------------------------------------------------------------------------------------------------------------
@@ -180,10 +181,10 @@ def test_an_answer_is_asked_for_once_over_steps_runs_and_at_once(tmp_path: Path)
             assert await ask(model, "one", sample=1) == "answer to one"
             mark = (await model.answer(prompt("one"), Said, step="test", language="en", seed=1)).mark
             assert (mark.step, mark.model, mark.prompt) == ("test", "test/direct", "en/test@0")
-            assert opened.ledger.find(mark.call)
+            assert opened.account.ledger.find(mark.call)
         async with engine(tmp_path, Direct(api_base=url), run="another") as opened:
             assert await ask(opened.model("llm"), "one") == "answer to one"
-            (usage,) = opened.ledger.summary("another")
+            (usage,) = opened.account.ledger.summary("another")
             assert (usage.calls, usage.cached) == (0, 1)
 
     with Provider(latency=0.05) as server:
@@ -330,7 +331,7 @@ def test_a_provider_that_takes_few_at_once_gets_few(tmp_path: Path) -> None:
 def test_refused_calls_wait_however_often(tmp_path: Path) -> None:
     with Provider(refuse=0.9, retry_after=0.01) as server:
         assert together(tmp_path, Direct(api_base=server.url), QUESTIONS[:20]) == {"answered": 20}
-        assert max(server.seen()["requests"].values()) > calls.TRIES
+        assert max(server.seen()["requests"].values()) > sending.TRIES
 
 
 def test_a_provider_that_wants_to_be_left_alone_for_the_day_is(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_patience_begins_with_a_calls_first_turn(tmp_path: Path) -> None:
     with Provider(broken=0.5, latency=0.06, seed=1) as server:
         ended = together(tmp_path, Direct(api_base=server.url, concurrency=1, timeout=0.2), QUESTIONS[:30])
         assert set(server.seen()["requests"].values()) > {1}
-        few = {text for text, count in server.seen()["requests"].items() if count >= calls.TRIES}
+        few = {text for text, count in server.seen()["requests"].items() if count >= sending.TRIES}
     assert ended["answered"] >= 30 - len(few)
 
 
@@ -368,7 +369,7 @@ def test_a_call_without_an_answer_in_time_is_sent_again_and_counts_at_its_worst_
         async with engine(tmp_path, Direct(api_base=url, timeout=0.05, priced=True), budget=1.0) as opened:
             with pytest.raises(RowFault, match=r"timeout: no answer within 0\.05 s"):
                 await ask(opened.model("llm"), "one")
-            (usage,) = opened.ledger.summary("run")
+            (usage,) = opened.account.ledger.summary("run")
             assert usage.failed >= 2
             assert usage.cost >= usage.failed * 1024 * provider.PRICES[1]
 
@@ -500,7 +501,7 @@ def until_the_cap(home: Path, url: str, texts: Sequence[str], budget: float, **o
         llm = Direct(api_base=url, priced=True, revision="1", **options)
         async with engine(home, llm, budget=budget) as opened:
             ended = await asyncio.gather(*(ask(opened.model("llm"), text) for text in texts), return_exceptions=True)
-            assert opened.ledger.spent("run") <= budget
+            assert opened.account.ledger.spent("run") <= budget
         capped = sum(isinstance(end, BudgetReached) for end in ended)
         answered = sum(isinstance(end, str) for end in ended)
         assert capped + answered + sum(isinstance(end, RowFault) for end in ended) == len(texts)
@@ -558,10 +559,10 @@ def test_a_model_without_a_price_is_refused_under_a_cap(tmp_path: Path) -> None:
 
 def test_the_month_has_a_cap_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Provider() as server:
-        monkeypatch.setenv(calls.MONTH_CAP, "0.001")
+        monkeypatch.setenv(sending.MONTH_CAP, "0.001")
         with pytest.raises(BudgetReached, match="the month"):
             together(tmp_path, Direct(api_base=server.url, priced=True), ["one"])
-        monkeypatch.setenv(calls.MONTH_CAP, "10 dollars")
+        monkeypatch.setenv(sending.MONTH_CAP, "10 dollars")
         with pytest.raises(MissingInput, match="10 dollars is no amount"):
             together(tmp_path, Direct(api_base=server.url, priced=True), ["one"])
 
@@ -574,13 +575,13 @@ def test_draining_ends_what_is_in_flight_and_sends_nothing_more(tmp_path: Path) 
         async with engine(tmp_path, Direct(api_base=url, concurrency=5)) as opened:
             model = opened.model("llm")
             jobs = [asyncio.ensure_future(ask(model, text)) for text in QUESTIONS[:30]]
-            while not opened.answered:
+            while not opened.account.answered:
                 await asyncio.sleep(0.01)
             opened.drain()
             ended = await asyncio.gather(*jobs, return_exceptions=True)
             made = sum(isinstance(end, str) for end in ended)
             assert {type(end) for end in ended} == {str, Stopped}
-            assert made == opened.answered
+            assert made == opened.account.answered
             assert await ask(model, QUESTIONS[0]) == "answer to question 0"  # what is known is still given
 
     with Provider(latency=0.1) as server:
@@ -612,9 +613,9 @@ def test_a_cancelled_call_counts_at_its_worst_case_and_can_be_asked_again(tmp_pa
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
             assert await ask(model, "one") == "answer to one"
-            (usage,) = opened.ledger.summary("run")
+            (usage,) = opened.account.ledger.summary("run")
             assert (usage.calls, usage.failed) == (1, 1)
-            assert opened.ledger.spent("run") > 1024 * provider.PRICES[1]
+            assert opened.account.ledger.spent("run") > 1024 * provider.PRICES[1]
 
     with Provider(latency=0.3) as server:
         asyncio.run(work(server.url))

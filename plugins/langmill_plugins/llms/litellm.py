@@ -24,6 +24,7 @@ from langmill.api import (
     Message,
     MissingInput,
     Part,
+    Price,
     RecipeError,
     missing_package,
 )
@@ -57,18 +58,18 @@ class LiteLLM(LLM):
     _strict: bool = PrivateAttr(False)
     _extra: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    def price(self) -> tuple[float, float] | None:
+    def price(self) -> Price | None:
         """The recipe's prices, else litellm's own map; a server on this machine costs nothing."""
         if self.prices is not None:
-            return self.prices.input / 1e6, self.prices.output / 1e6
+            return Price(self.prices.input / 1e6, self.prices.output / 1e6)
         if self.api_base and urlsplit(self.api_base).hostname in LOOPBACK:
-            return 0.0, 0.0
+            return Price(0.0, 0.0)
         try:
             known = _litellm().get_model_info(self.model)
         except Exception:  # litellm raises a bare Exception for a model it does not know
             return None
         prompt, answer = known.get("input_cost_per_token"), known.get("output_cost_per_token")
-        return None if prompt is None or answer is None else (float(prompt), float(answer))
+        return None if prompt is None or answer is None else Price(float(prompt), float(answer))
 
     async def start(self, context: Context) -> None:
         """Find the provider and its key. Raises RecipeError for an unknown provider, MissingInput for a key that is not set."""

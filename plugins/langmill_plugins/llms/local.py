@@ -20,6 +20,7 @@ from langmill.api import (
     Message,
     MissingInput,
     PackagedModel,
+    Price,
     ProviderDown,
     missing_package,
     packaged_model,
@@ -72,9 +73,9 @@ class Local(LLM):
         """A local file counts by its content."""
         return {**super().identity(), "sha256": self.packaged.sha256, **SAMPLING}
 
-    def price(self) -> tuple[float, float]:
+    def price(self) -> Price:
         """Nothing."""
-        return 0.0, 0.0
+        return Price(0.0, 0.0)
 
     async def start(self, context: Context) -> None:
         """Start the server and wait until it listens. Raises ProviderDown when it does not."""

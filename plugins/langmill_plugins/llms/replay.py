@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langmill.api import LLM, Answer, Context, Field, Message, ProviderDown
+from langmill.api import LLM, Answer, Context, Field, Message, Price, ProviderDown
 from langmill_plugins.llms.litellm import LiteLLM
 from langmill_plugins.llms.local import Local
 
@@ -37,9 +37,9 @@ class Replay(LiteLLM):
         """The identity of the model it stands for."""
         return self._original.identity()
 
-    def price(self) -> tuple[float, float]:
+    def price(self) -> Price:
         """Nothing: nothing is sent."""
-        return 0.0, 0.0
+        return Price(0.0, 0.0)
 
     async def start(self, context: Context) -> None:
         """Nothing to start."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import PrivateAttr, ValidationError
 
-from langmill.api import LLM, Answer, Context, Field, Message, MissingInput, Part, RecipeError
+from langmill.api import LLM, Answer, Context, Field, Message, MissingInput, Part, Price, RecipeError
 
 
 class NotScripted(AssertionError):
@@ -35,9 +35,9 @@ class Scripted(LLM):
         """The script's name stands for its content."""
         return {**super().identity(), "answers": self.answers}
 
-    def price(self) -> tuple[float, float]:
+    def price(self) -> Price:
         """Nothing."""
-        return 0.0, 0.0
+        return Price(0.0, 0.0)
 
     async def start(self, context: Context) -> None:
         """Read the script. Raises MissingInput when it is not there, RecipeError with every bad line."""

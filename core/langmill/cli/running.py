@@ -1,0 +1,109 @@
+"""Commands that work on a recipe: run, check, plan, preview."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from langmill.cli.common import Json, Profile, Recipe, Sets, assembled, give, run_folder, say
+from langmill.errors import RecipeError
+
+
+def run(
+    recipe: Recipe,
+    profile: Profile = None,
+    set_: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME when left out.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most rows per source, language and split.")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after: data, train.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only: train, eval. Reads the run's folder alone.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Most US dollars, over all resumes of this run.")
+    ] = None,
+    offline: Annotated[bool, typer.Option(help="Fetch nothing, call nothing beyond this machine.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Empty the run's folder first; paid answers stay in the ledger.")] = False,
+    no_plugin_files: Annotated[bool, typer.Option(help="Refuse plugin files beside the recipe.")] = False,
+    json_: Json = False,
+) -> None:
+    """Do everything a recipe says; run again to continue."""
+    from langmill import run as runner
+    from langmill.progress import Progress
+
+    if until not in (None, "data", "train"):
+        raise RecipeError(f"--until {until}: possible: data, train")
+    if only not in (None, "train", "eval"):
+        raise RecipeError(f"--only {only}: possible: train, eval")
+    if only and fresh:
+        raise RecipeError(
+            f"--only {only} works on what lies in the run's folder, --fresh empties it: leave out one of them"
+        )
+    assembly = assembled(recipe, profile, set_, not no_plugin_files)
+    store = run_folder(recipe, assembly, profile, out)
+    if only is not None and store.recipe_lock.exists() and not recipe.is_dir():
+        assembly = assembled(store.root, None, set_, not no_plugin_files)
+    request = runner.Request(until, only, limit, max_cost, offline, fresh)  # type: ignore[arg-type]
+    progress = Progress(sys.stderr)
+    say(f"{assembly.recipe.name}{f', profile {profile}' if profile else ''} -> {store.root}/")
+    try:
+        code = runner.run(assembly, store, request, progress)
+    finally:
+        progress.close()
+    from langmill.summary import summary, summary_lines
+
+    if json_:
+        give(summary(assembly, store))
+    for line in summary_lines(assembly, store):
+        say(line)
+    raise typer.Exit(code)
+
+
+def check(recipe: Recipe, profile: Profile = None, set_: Sets = None, json_: Json = False) -> None:
+    """Find everything that can be wrong with a recipe, without running it."""
+    assembly = assembled(recipe, profile, set_)
+    absent = assembly.absent()
+    if json_:
+        give({"recipe": assembly.recipe.name, "absent": absent})
+    parts = f"{len(assembly.sources)} sources, {len(assembly.datasets)} data sets, {len(assembly.stages)} stages"
+    say(f"{recipe}: sound. {parts}, {len(assembly.evaluators)} evaluations, languages {' '.join(assembly.packs)}")
+    for line in absent:
+        say(f"  absent: {line}")
+
+
+def plan(
+    recipe: Recipe,
+    profile: Profile = None,
+    set_: Sets = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most rows per source, language and split.")] = None,
+    json_: Json = False,
+) -> None:
+    """Count rows, calls, tokens and money before a run; nothing is asked and nothing is kept."""
+    import asyncio
+
+    from langmill import plan as planner
+
+    planned = asyncio.run(planner.plan(assembled(recipe, profile, set_), limit))
+    if json_:
+        give(planner.facts(planned))
+    for line in planner.lines(planned):
+        say(line)
+
+
+def preview(
+    recipe: Recipe,
+    rows: Annotated[int, typer.Option("-n", "--rows", min=1, help="Rows per source, language and split.")] = 1,
+    profile: Profile = None,
+    set_: Sets = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Most US dollars.")] = None,
+) -> None:
+    """Send a few rows through every step, prompts shown; the answers stay in the ledger, nothing else is kept."""
+    import asyncio
+
+    from langmill import preview as previewer
+
+    assembly = assembled(recipe, profile, set_)
+    budget = max_cost if max_cost is not None else assembly.recipe.budget
+    for line in asyncio.run(previewer.preview(assembly, rows, budget)):
+        say(line)
