@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from langmill.cli.common import say
+from langmill.cli.arguments import say
 from langmill.cli.looking import report, show, status
 from langmill.cli.parts import doctor, languages, new, plugins, schema
 from langmill.cli.running import check, plan, preview, run

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from langmill.cli.common import Json, Run, give, opened, say
+from langmill.cli.arguments import Json, Run, give, opened, say
 
 
 def status(run: Run, json_: Json = False) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langmill.cli.common import Json, give, say
+from langmill.cli.arguments import Json, give, say
 from langmill.errors import FactoryError, MissingInput, RecipeError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from langmill.cli.common import Json, Profile, Recipe, Sets, assembled, give, run_folder, say
+from langmill.cli.arguments import Json, Profile, Recipe, Sets, assembled, give, run_folder, say
 from langmill.errors import RecipeError
 
 
