@@ -39,7 +39,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from langmill.api import LLM, Answer, CallError, Field, hookimpl
+from langmill.api import LLM, Answer, CallError, Field, Price, hookimpl
 
 
 class Writer(LLM):
@@ -49,7 +49,7 @@ class Writer(LLM):
     dollars: float = Field(0.0, ge=0, description="US dollars per token")
 
     def price(self):
-        return self.dollars, self.dollars
+        return Price(self.dollars, self.dollars)
 
     async def answer(self, messages, *, seed, schema=None):
         await asyncio.sleep(self.pause)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,10 +15,24 @@ from langmill.api import Answer, Schema
 from langmill.errors import RowFault
 
 
+@dataclass(frozen=True)
+class Shape:
+    """A JSON schema, as data and as the canonical text that a call's key holds."""
+
+    schema: Mapping[str, Any]
+    text: str
+
+
 @lru_cache(maxsize=256)
-def shape_of(schema: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a pydantic class."""
-    return schema.model_json_schema()
+def shape_of(schema: type[BaseModel]) -> Shape:
+    """The shape of a pydantic class."""
+    found = schema.model_json_schema()
+    return Shape(found, canonical(found))
+
+
+def canonical(facts: object) -> str:
+    """The one JSON text of plain data: keys sorted, no spaces, no escapes that are not needed."""
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def parsed(answer: Answer, schema: type[Schema]) -> Schema:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -104,12 +104,14 @@ def assemble(
     sets: Sequence[str] = (),
     plugin_files_allowed: bool = True,
     registry: Registry | None = None,
+    origin: Path | None = None,
 ) -> Assembly:
     """The assembly of a recipe. Raises RecipeError with every fault, in the order of the file's lines.
 
-    ``registry`` is what is installed when left out; the recipe's plugin files are added to it.
+    ``registry`` is what is installed when left out; the recipe's plugin files are added to it. ``origin`` is the folder that
+    the recipe came from, when ``path`` is a copy of it.
     """
-    file = draft_recipe(path, profile, sets)
+    file = replace(draft_recipe(path, profile, sets), origin=origin)
     work = _Assembler(file, registry or Registry.of_installed(), plugin_files_allowed, list(file.faults))
     return work.assembly()
 
@@ -204,8 +206,9 @@ class _Assembler:
                     loc, f"'{text}' is not run, as --no-plugin-files asks: leave that out if you trust the file"
                 )
             elif isinstance(text, str):
-                try:
-                    files.append(plugin_file(self.file.folder, text))
+                here, copy = self.file.folder, self.file.path.absolute().parent
+                try:  # a run's folder has a copy, for when the recipe's own is not there
+                    files.append(plugin_file(here if (here / text).exists() else copy, text))
                 except RecipeError as error:
                     self._fault(loc, str(error))
         if files:
@@ -230,6 +233,7 @@ class _Assembler:
     def _models(self) -> dict[str, LLM]:
         models = {}
         specs = [(("models", name), name, spec) for name, spec in self._specs("models")]
+        self._fallbacks({name: spec.get("fallback") for _, name, spec in specs})
         for loc, name, spec in [(("llm",), "llm", self.file.mapping("llm")), *specs]:
             if name in ("llm", "base") and loc[0] == "models":
                 self._fault(loc, f"the name '{name}' is taken: it means {_TAKEN[name]}; choose another")
@@ -244,6 +248,25 @@ class _Assembler:
                 assert isinstance(part, LLM)
                 models[name] = part
         return models
+
+    def _fallbacks(self, named: Mapping[str, object]) -> None:
+        """Each model that takes over is there and is another one; following them comes to an end."""
+        first = self.file.mapping("llm").get("fallback")
+        if first is not None:
+            self._known(("llm", "fallback"), "model under models:", first, list(named))
+        told: set[str] = set()
+        for name, next_ in named.items():
+            loc: Loc = ("models", name, "fallback")
+            if next_ == name:
+                self._fault(loc, f"'{name}' can not take over from itself: name another model under models:")
+            elif next_ is not None and self._known(loc, "model under models:", next_, list(named)):
+                path = [name]
+                while isinstance(next_, str) and next_ in named and next_ not in path:
+                    path.append(next_)
+                    next_ = named[next_]
+                if next_ == name and len(path) > 1 and name not in told:
+                    told.update(path)
+                    self._fault(loc, f"the models take over from one another in a circle: {' -> '.join([*path, name])}")
 
     def _sources(self) -> dict[str, Loader]:
         sources = {}

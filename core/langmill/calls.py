@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from types import TracebackType
 from typing import Any
 
-from langmill.answers import parsed, shape_of
-from langmill.api import LLM, Context, Mark, Message, Prompt, Reply, Schema
-from langmill.errors import LanguageNotWritten, MissingInput, RowFault
+from pydantic import BaseModel
+
+from langmill.account import MONTH_CAP, Account, Report, Stopped
+from langmill.answers import Shape, canonical, parsed, shape_of
+from langmill.api import LLM, Answer, Context, Mark, Message, Prompt, Reply, Schema
+from langmill.batches import BatchSender
+from langmill.errors import LanguageNotWritten, MissingInput, ProviderDown, RowFault
 from langmill.ledger import Call, Ledger, worst_case
-from langmill.sending import MONTH_CAP, Account, Report, Sender, Stopped
+from langmill.sending import Sender
 
 KEY_VERSION = 1
 REASKS = {"schema": 2, "truncated": 1, "empty": 1, "refusal": 0}  # times an unusable answer is asked for again, and why
@@ -33,15 +37,17 @@ def call_key(
 ) -> str:
     """The name of a call, for the ledger. ``again`` counts how often an answer was of no use, so that a model which repeats
     itself word for word is really asked again."""
-    facts = {
-        "version": KEY_VERSION,
-        "messages": [list(message) for message in messages],
-        "model": llm.identity(),
-        "schema": schema,
-        "sample": sample,
-        **({"again": again} if again else {}),
-    }
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _key(canonical(llm.identity()), messages, canonical(schema), sample, again)
+
+
+def _key(identity: str, messages: Sequence[Message], shape: str, sample: int, again: int) -> str:
+    """As :func:`call_key`, of parts that are canonical text already: the same for thousands of calls. The messages are written as
+    canonical() would write them, without the encoder that it builds each time."""
+    said = ",".join(f"[{encode_basestring(message.role)},{encode_basestring(message.content)}]" for message in messages)
+    text = (
+        f'{{{f""""again":{again},""" if again else ""}"messages":[{said}],"model":{identity},"sample":{sample},'
+        f'"schema":{shape},"version":{KEY_VERSION}}}'
+    )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -65,11 +71,15 @@ class Engine:
             caps["month"] = worst_case(_amount(month))
         self.stopped: Stopped | None = None  # set once it was asked to stop
         self.account = Account(ledger, run, caps, context, report)
-        self._senders = {name: Sender(self.account, llm) for name, llm in models.items()}
+        self._senders = {
+            name: (BatchSender if llm.batch else Sender)(self.account, llm) for name, llm in models.items()
+        }
 
     def model(self, name: str, dataset: str = "") -> BoundModel:
         """A model of the recipe, as an augmenter sees it; the ledger notes the data set that its answers go to."""
-        return BoundModel(self._senders[name], dataset)
+        sender = self._senders[name]
+        fallback = sender.llm.fallback
+        return BoundModel(sender, dataset, self.model(fallback, dataset) if fallback else None)
 
     def drain(self) -> None:
         """Send no new call; those in flight are waited for and kept."""
@@ -84,21 +94,23 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.account.closed = True
-        await asyncio.gather(*(sender.llm.stop() for sender in self._senders.values() if sender.started))
+        self.account.close()
+        await asyncio.gather(*(sender.close() for sender in self._senders.values()))
 
 
 @dataclass(frozen=True)
 class BoundModel:
-    """One model behind the engine: what an augmenter is handed (:class:`langmill.api.Model`)."""
+    """One model behind the engine: what an augmenter is handed (:class:`langmill.api.Model`). ``fallback`` answers once this
+    one is out."""
 
     sender: Sender
     dataset: str = ""
+    fallback: BoundModel | None = None
 
     @property
     def name(self) -> str:
         """PROVIDER/MODEL, as it is named in the call's key: a replay leaves the marks of the model it stands for."""
-        return str(self.sender.llm.identity()["model"])
+        return self.sender.name
 
     @property
     def languages(self) -> frozenset[str] | None:
@@ -112,27 +124,80 @@ class BoundModel:
         row is rejected with it. ``seed`` decides nothing: the call's own seed follows from its key."""
         if self.languages is not None and language not in self.languages:
             raise LanguageNotWritten(self.name, language)
-        shape = shape_of(schema)
-        messages, asked, fault = prompt.messages, 0, None
-        while True:
-            key = call_key(self.sender.llm, messages, shape, sample, asked)
-            call = Call(key, self.sender.account.run, self.name, step, language, self.dataset)
-            try:
-                answer = await self.sender.ask(call, messages, shape)
-            except RowFault as found:
-                if fault and found.reason == "bad_request":  # the talk has grown beyond what the model takes
-                    raise fault from None
+        asked = _Asked(self, prompt, schema, step, language, sample)
+        if self.fallback is None:
+            return await asked.reply()
+        # What the fallback answered for in its turn is paid for: it stays, also when this model is back.
+        if (
+            known := asked.known() or _Asked(self.fallback, prompt, schema, step, language, sample).known()
+        ) is not None:
+            return known
+        try:
+            return await asked.reply()
+        except (ProviderDown, RowFault) as fault:
+            if isinstance(fault, RowFault) and fault.reason != "provider":
                 raise
+            self.sender.give_way(self.fallback.name, fault)
+        return await self.fallback.answer(prompt, schema, step=step, language=language, seed=seed, sample=sample)
+
+
+class _Asked:
+    """One question to one model: the first call, and those that ask again."""
+
+    def __init__(
+        self, model: BoundModel, prompt: Prompt, schema: type[BaseModel], step: str, language: str, sample: int
+    ) -> None:
+        self.model, self.prompt, self.schema, self.sample = model, prompt, schema, sample
+        self.step, self.language = step, language
+        self.messages: tuple[Message, ...] = prompt.messages
+        self.shape: Shape = shape_of(schema)
+        self.again = 0
+        self.fault: RowFault | None = None
+
+    async def reply(self) -> Reply[Any]:
+        """The reply, from the ledger or from the provider."""
+        while True:
+            call = self._call()
             try:
-                return Reply(parsed(answer, schema), Mark(step, self.name, prompt.hash, key))
+                answer = await self.model.sender.ask(call, self.messages, self.shape)
             except RowFault as found:
-                fault = found
-            if asked >= REASKS[fault.reason]:
-                raise fault
-            asked += 1
-            again = f"That answer can not be used: {fault.detail}. Answer once more, with JSON that fits the schema."
-            said = Message("assistant", answer.text[:2000] or "(nothing)")
-            messages = (*prompt.messages, said, Message("user", again))
+                if self.fault and found.reason == "bad_request":  # the talk has grown beyond what the model takes
+                    raise self.fault from None
+                raise
+            if (reply := self._read(call, answer)) is not None:
+                return reply
+
+    def known(self) -> Reply[Any] | None:
+        """The reply that the ledger holds; None when there is none, or none of use."""
+        while (answer := self.model.sender.known(call := self._call())) is not None:
+            try:
+                if (reply := self._read(call, answer)) is not None:
+                    return reply
+            except RowFault:
+                break
+        self.messages, self.again, self.fault = self.prompt.messages, 0, None
+        return None
+
+    def _call(self) -> Call:
+        sender = self.model.sender
+        key = _key(sender.identity, self.messages, self.shape.text, self.sample, self.again)
+        return Call(key, sender.account.run, sender.name, self.step, self.language, self.model.dataset)
+
+    def _read(self, call: Call, answer: Answer) -> Reply[Any] | None:
+        """The answer as a reply; None when it is to be asked for again. Raises RowFault when it was asked for often enough."""
+        try:
+            value = parsed(answer, self.schema)
+        except RowFault as found:
+            self.fault = found
+        else:
+            return Reply(value, Mark(self.step, call.model, self.prompt.hash, call.key))
+        if self.again >= REASKS[self.fault.reason]:
+            raise self.fault
+        self.again += 1
+        again = f"That answer can not be used: {self.fault.detail}. Answer once more, with JSON that fits the schema."
+        said = Message("assistant", answer.text[:2000] or "(nothing)")
+        self.messages = (*self.prompt.messages, said, Message("user", again))
+        return None
 
 
 def _amount(text: str) -> float:

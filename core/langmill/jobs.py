@@ -132,7 +132,7 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     store = RunFolder(Path(arguments[0]))
     try:
-        assembly = assemble(store.recipe_lock)
+        assembly = assemble(store.recipe_lock, origin=store.origin)
         if arguments[1] == "train":
             train(assembly, store, next(stage for stage in assembly.stages if stage.name == arguments[2]))
         else:

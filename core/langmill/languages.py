@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from langmill.errors import Fault, MissingInput, RecipeError, nearest
 from langmill.rows import Body, Chat, Choice, Message, Text
@@ -65,12 +65,32 @@ class ChoiceFacts(Section):
     answer: str = Field(pattern=r"\{letters\}", description="the line that states the answer")
 
 
+class SizeFacts(Section):
+    """How much room the language takes, for the price before a run. The defaults stand for a language that does not say."""
+
+    characters_a_token: tuple[float, float] = Field(
+        (0.7, 4.8), description="characters to a token: by a tokenizer that knows the language little, and well"
+    )
+    of_english: float = Field(1.0, gt=0, description="characters of a text, for one character of its English edition")
+
+    @field_validator("characters_a_token")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("two numbers above 0, the lower one first")
+        return value
+
+
+ANY_SIZE = SizeFacts()
+
+
 class PackFile(Section):
     """``pack.yaml`` whole."""
 
     identity: Identity
     text: TextFacts | None = None
     choice: ChoiceFacts | None = None
+    size: SizeFacts = ANY_SIZE
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Pack:
-    """One language. Sections that the pack leaves out are None; :meth:`need` turns that into a clear error."""
+    """One language. Sections that the pack leaves out are None; :meth:`need` turns that into a clear error. ``size`` is there
+    always: an estimate needs no pack's word, it only gets wider without it."""
 
     identity: Identity
     text: TextFacts | None
@@ -91,6 +112,7 @@ class Pack:
     templates: dict[str, str] = field(repr=False)
     fingerprint: str = ""
     folder: Path | None = field(default=None, compare=False)
+    size: SizeFacts = ANY_SIZE
 
     @property
     def code(self) -> str:
@@ -118,6 +140,12 @@ class Pack:
             (*system, Message("user", self._text(name, values))),
             f"{self.code}/{name}@{hashlib.sha256(used.encode()).hexdigest()[:12]}",
         )
+
+    def filler(self, characters: float) -> str:
+        """So many characters of the language (its sample, over and over): stands in for text that is not written yet."""
+        wanted = max(1, round(characters))
+        sample = self.identity.sample + " "
+        return (sample * (wanted // len(sample) + 1))[:wanted]
 
     def lettered(self, options: Sequence[str]) -> list[str]:
         """The options as lines with the language's letters."""
@@ -209,7 +237,7 @@ def read_pack(folder: Path) -> Pack:
     digest = hashlib.sha256((folder / "pack.yaml").read_bytes())
     for name, text in templates.items():
         digest.update(f"\0{name}\0{text}".encode())
-    return Pack(facts.identity, facts.text, facts.choice, templates, digest.hexdigest(), folder)
+    return Pack(facts.identity, facts.text, facts.choice, templates, digest.hexdigest(), folder, facts.size)
 
 
 PROMPTS: dict[str, dict[str, object]] = {

@@ -2,8 +2,10 @@
 
     answers    one row per answered call, by key: never paid for again, in whatever run, step or data set it comes up
     attempts   one row per request sent, committed before the request leaves; ``status`` is sent, answered, failed or lost
-    uses       which run, step and data set used which answer
+    batches    attempts that went to a provider's batch API together, committed before they were handed in
+    uses       which run, step and data set took an answer that was there already
     spending   money by scope (``run/ID``, ``month/YYYY-MM``): settled costs, plus the worst case of what is still out
+    habits     sums over answered attempts by model, step and language, for estimates
     places     the address under which a model's name was first seen
 
 Money is in billionths of a US dollar, whole numbers, so that a sum is exact. Values are JSON, nothing is pickled; the file
@@ -17,93 +19,50 @@ that an attempt of a process that died (its lock is free) is told apart from one
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import queue
-import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from langmill.errors import FactoryError
 from langmill.home import home
-from langmill.ledger_file import (
-    SUMMARY,
-    Lock,
-    book,
-    check_sum,
-    close,
-    damage,
-    find,
-    is_held,
-    open_file,
-    rescue,
-    scopes,
-    spent,
+from langmill.ledger_books import Books
+from langmill.ledger_facts import NANO, Batch, Call, Claimed, Found, Habit, Held, InBatch, NoRoom, Outcome, Usage
+from langmill.ledger_file import Lock, damage, is_held, open_file, packed, rescue, unpacked
+from langmill.ledger_jobs import Answered, Claim, Failed, Job, Task, Use, tell
+
+__all__ = (
+    "NANO", "Batch", "Call", "Claimed", "Found", "Habit", "Held", "InBatch", "Ledger", "NoRoom", "Outcome", "Usage",
+    "in_use", "worst_case",
 )  # fmt: skip
 
 T = TypeVar("T")
-NANO = 1_000_000_000
+_MANY = 8  # jobs in a group that mean that more are on their way
+_GATHER = 0.002  # seconds to wait for them
+_AT_ONCE = 5_000  # keys looked up in one query
 
-
-@dataclass(frozen=True)
-class Call:
-    """What the ledger is told about a call: its key and whose it is. ``dataset`` may be empty."""
-
-    key: str
-    run: str
-    model: str
-    step: str
-    language: str = ""
-    dataset: str = ""
-
-
-@dataclass(frozen=True)
-class Found:
-    """The call is answered already; ``answer`` is what was stored."""
-
-    answer: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """The call is ours to send: the attempt is on disk."""
-
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Held:
-    """Another process is asking this very call at this moment."""
-
-
-@dataclass(frozen=True)
-class NoRoom:
-    """The call's worst case does not fit under a cap; ``left`` is in US dollars."""
-
-    scope: str
-    left: float
-
-
-class Usage(NamedTuple):
-    """What a run used of one model in one step. ``calls`` answered in this run, ``cached`` answered in an earlier one,
-    ``failed`` requests without an answer; ``cost`` in US dollars, ``priced`` False when an answer's price is unknown."""
-
-    model: str
-    step: str
-    calls: int
-    cached: int
-    failed: int
-    prompt_tokens: int
-    answer_tokens: int
-    cost: float
-    priced: bool
+_SUMMARY = """
+WITH asked AS (
+  SELECT model, step, SUM(status = 'answered') AS calls, SUM(status <> 'answered') AS failed,
+         SUM(COALESCE(prompt_tokens, 0)) AS prompt_tokens,
+         SUM(COALESCE(answer_tokens, 0)) AS answer_tokens, SUM(COALESCE(cost, 0)) AS cost,
+         MIN(status <> 'answered' OR cost IS NOT NULL) AS priced
+  FROM attempts WHERE run = :run GROUP BY model, step),
+used AS (
+  SELECT model, step, COUNT(*) AS cached FROM uses WHERE run = :run AND (step, key) NOT IN (
+    SELECT step, key FROM attempts WHERE run = :run AND status = 'answered')
+  GROUP BY model, step),
+names AS (SELECT model, step FROM asked UNION SELECT model, step FROM used)
+SELECT names.model, names.step, COALESCE(calls, 0), COALESCE(cached, 0), COALESCE(failed, 0),
+       COALESCE(prompt_tokens, 0), COALESCE(answer_tokens, 0), COALESCE(cost, 0), COALESCE(priced, 1)
+FROM names LEFT JOIN asked USING (model, step) LEFT JOIN used USING (model, step)
+ORDER BY names.step, names.model
+"""
 
 
 class Ledger:
@@ -116,22 +75,23 @@ class Ledger:
         self.path = folder / "ledger.sqlite"
         self.notice = ""
         self.owner = uuid.uuid4().hex
-        self._locks = folder / "ledger.locks"
-        self._locks.mkdir(exist_ok=True, mode=0o700)
-        with Lock(self._locks / "opening"):
+        locks = folder / "ledger.locks"
+        locks.mkdir(exist_ok=True, mode=0o700)
+        with Lock(locks / "opening"):
             found = damage(self.path)
             if found:
-                self.notice = rescue(self.path, found, in_use=self._others_alive())
-            self._lock = Lock(self._locks / self.owner)
+                self.notice = rescue(self.path, found, in_use=in_use(folder))
+            self._lock = Lock(locks / self.owner)
             self._lock.__enter__()
             try:
                 self._writer = open_file(self.path)
                 self._reader = open_file(self.path)
-                self._settle_the_dead(self._writer)
+                self._books = Books(self._writer, self.path, self.owner, locks)
+                self._settle_the_dead()
             except BaseException:
                 self._lock.release(remove=True)
                 raise
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
 
@@ -156,212 +116,209 @@ class Ledger:
 
     def find(self, key: str) -> Found | None:
         """The answer of a call, if it was ever answered."""
-        answer = find(self._reader, key)
-        return None if answer is None else Found(answer)
+        row = self._reader.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        return Found(unpacked(row[0])) if row else None
 
-    async def claim(self, call: Call, reserve: int, caps: Mapping[str, int]) -> Claimed | Found | Held | NoRoom:
+    async def claim(self, call: Call, reserve: int, caps: Mapping[str, int], batch: str = "") -> Outcome:
         """Put the attempt on disk before its request leaves, with ``reserve`` billionths of a dollar held back.
 
         ``caps`` gives the most of a kind of scope ("run", "month"); both are booked, capped or not. Answers with what
-        another process has found out in the meantime (Found), or is about to (Held).
+        another process has found out in the meantime (Found), or is about to (Held), or that it lies in a batch (InBatch).
+        ``batch`` is the mark of a batch that was begun, where the attempt is to go out with one.
         """
-        mine: list[int] = []
-
-        def work(db: sqlite3.Connection) -> Claimed | Found | Held | NoRoom:
-            if (answer := find(db, call.key)) is not None:
-                return Found(answer)
-            out = db.execute("SELECT id, owner FROM attempts WHERE key = ? AND status = 'sent'", (call.key,)).fetchall()
-            for attempt, owner in out:
-                if owner == self.owner or is_held(self._locks / owner):
-                    return Held()
-                db.execute("UPDATE attempts SET status = 'lost', cost = reserved WHERE id = ?", (attempt,))
-            now = time.time()
-            booked = scopes(call.run, now)
-            for scope in booked:
-                cap = caps.get(scope.partition("/")[0])
-                if reserve and cap is not None:
-                    left = cap - spent(db, scope)
-                    if reserve > left:
-                        return NoRoom(scope, left / NANO)
-            cursor = db.execute(
-                "INSERT INTO attempts (key, run, owner, model, step, language, dataset, status, reserved, started)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 'sent', ?, ?)",
-                (call.key, call.run, self.owner, call.model, call.step, call.language, call.dataset, reserve, now),
-            )
-            book(db, booked, reserve)
-            mine[:] = [int(cursor.lastrowid or 0)]
-            return Claimed(mine[0])
-
+        loop = asyncio.get_running_loop()
+        job = Claim(call, reserve, caps, batch, future=loop.create_future(), loop=loop)
+        self._jobs.put(job)
         try:
-            return await self._later(work)
+            outcome: Outcome = await job.future  # type: ignore[misc]
         except asyncio.CancelledError:  # it will be on disk all the same, and nobody is left to send it
-            self._soon(lambda db: _not_sent(db, mine))
+            self._jobs.put(Task(lambda books: _not_sent(books, job)))
             raise
+        return outcome
 
     async def answered(
         self, attempt: int, call: Call, answer: Mapping[str, Any], cost: int | None, latency: float
     ) -> None:
         """Commit an answer, which is plain data with ``prompt_tokens``, ``answer_tokens`` and ``request_id``: from here on
-        the call is answered for good. ``cost`` in billionths of a dollar, None when no price is known; ``latency`` in s."""
-
-        def work(db: sqlite3.Connection) -> None:
-            text = json.dumps(dict(answer), ensure_ascii=False)
-            db.execute(
-                "INSERT OR IGNORE INTO answers (key, answer, check_sum, model, step, run, dataset, cost, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (call.key, text, check_sum(text), call.model, call.step, call.run, call.dataset, cost, time.time()),
+        the call is answered for good. ``cost`` in billionths of a dollar, None when no price is known; ``latency`` in s, 0
+        when it was not timed."""
+        stored, check_sum = packed(answer)
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        tokens = answer["prompt_tokens"], answer["answer_tokens"]
+        self._jobs.put(
+            Answered(
+                attempt,
+                call,
+                stored,
+                check_sum,
+                *tokens,
+                answer["request_id"],
+                cost,
+                _lasted(latency),
+                future=future,
+                loop=loop,
             )
-            _use(db, call)
-            close(db, attempt, "answered", "", 0 if cost is None else cost)
-            db.execute(
-                "UPDATE attempts SET cost = ?, prompt_tokens = ?, answer_tokens = ?, latency = ?, request_id = ?"
-                " WHERE id = ?",
-                (cost, answer["prompt_tokens"], answer["answer_tokens"], latency, answer["request_id"], attempt),
-            )
-
-        await self._later(work)
+        )
+        await future
 
     def failed(self, attempt: int, kind: str, *, paid: bool, latency: float) -> Future[None]:
         """Close an attempt that brought no answer. ``paid``: it may have been billed, and counts at its worst case.
         Not awaitable on purpose: a call that is being cancelled closes its attempt too. Wait for the result if it matters."""
-
-        def work(db: sqlite3.Connection) -> None:
-            reserved = db.execute("SELECT reserved FROM attempts WHERE id = ?", (attempt,)).fetchone()[0]
-            close(db, attempt, "failed", kind, reserved if paid else 0)
-            db.execute("UPDATE attempts SET latency = ? WHERE id = ?", (latency, attempt))
-
-        return self._soon(work)
+        done: Future[None] = Future()
+        self._jobs.put(Failed(attempt, kind, paid, _lasted(latency), future=done))
+        return done
 
     def use(self, call: Call) -> None:
         """Note that a run used an answer which the ledger had."""
-        self._soon(lambda db: _use(db, call))
+        self._jobs.put(Use(call))
+
+    # --- batches --------------------------------------------------------------------------------------------------------
+
+    async def batch_begin(self, mark: str, model: str, run: str) -> None:
+        """Put an empty batch on disk, before anything of it is claimed or handed in. What is claimed for it stays under way, at
+        its worst case, even when this process dies, until it is answered or failed, or the batch is over."""
+        row = (mark, model, run, self.owner, time.time())
+        insert = "INSERT INTO batches (mark, model, run, owner, started) VALUES (?, ?, ?, ?, ?)"
+        await self._later(lambda books: _run(books, insert, row))
+
+    async def batch_named(self, mark: str, name: str) -> None:
+        """Note the provider's name for a batch."""
+        await self._later(lambda books: _run(books, "UPDATE batches SET name = ? WHERE mark = ?", (name, mark)))
+
+    def batch_over(self, mark: str) -> Future[None]:
+        """A batch is done with: attempts of it that were neither answered nor failed count as lost, at their worst case."""
+
+        def work(books: Books) -> None:
+            now = time.time()
+            _run(books, "UPDATE batches SET over = ? WHERE mark = ?", (now, mark))
+            for (attempt,) in _run(books, f"SELECT id FROM attempts WHERE {_IN_BATCH}", (mark,)):
+                books.close(attempt, "lost", "", paid=True, now=now)
+
+        return self._soon(work)
+
+    def open_batches(self, model: str) -> list[Batch]:
+        """The batches of a model that are not over, the oldest first."""
+        read = self._reader.execute
+        query = "SELECT mark, name, run, started, owner FROM batches WHERE over IS NULL AND model = ? ORDER BY started"
+        batches = []
+        for mark, name, run, started, owner in read(query, (model,)).fetchall():
+            attempts = dict(read(f"SELECT key, id FROM attempts WHERE {_IN_BATCH}", (mark,)).fetchall())
+            free = not self._books.alive(owner)
+            batches.append(Batch(mark, name, model, run, attempts, started, owner == self.owner or free))
+        return batches
+
+    def batch_calls(self, mark: str) -> dict[str, tuple[Call, int]]:
+        """The calls of a batch by key, those that ended meanwhile too, each with the billionths of a dollar held for it."""
+        columns = ", ".join((*Call._fields, "reserved"))
+        query = f"SELECT {columns} FROM attempts WHERE batch = ? AND batch <> ''"
+        return {row[0]: (Call._make(row[:-1]), row[-1]) for row in self._reader.execute(query, (mark,)).fetchall()}
+
+    async def batch_adopt(self, mark: str) -> bool:
+        """Look after a batch from here on; False when it is over, or another living process does."""
+
+        def work(books: Books) -> bool:
+            rows = _run(books, "SELECT owner FROM batches WHERE mark = ? AND over IS NULL", (mark,))
+            if not rows or (rows[0][0] != self.owner and books.alive(rows[0][0])):
+                return False
+            _run(books, "UPDATE batches SET owner = ? WHERE mark = ?", (self.owner, mark))
+            _run(books, f"UPDATE attempts SET owner = ? WHERE {_IN_BATCH}", (self.owner, mark))
+            return True
+
+        return await self._later(work)
 
     # --- what it knows --------------------------------------------------------------------------------------------------
 
     def spent(self, run: str) -> float:
-        """US dollars a run has spent over all its resumes, what is out or lost at its worst case."""
-        return spent(self._reader, f"run/{run}") / NANO
+        """US dollars a run has spent over all its resumes, what is out or lost at its worst case. As of this process's last
+        commit for the run: what another process books under it at the same time shows with the next one."""
+        scope = f"run/{run}"
+        nano = self._books.spent.get(scope)
+        if nano is None:
+            row = self._reader.execute("SELECT nano FROM spending WHERE scope = ?", (scope,)).fetchone()
+            nano = int(row[0]) if row else 0
+        return nano / NANO
+
+    def answered_keys(self, keys: Sequence[str]) -> set[str]:
+        """Which of these calls have an answer."""
+        query = "SELECT key FROM answers WHERE key IN (SELECT value FROM json_each(?))"
+        found: set[str] = set()
+        for first in range(0, len(keys), _AT_ONCE):
+            some = json.dumps(keys[first : first + _AT_ONCE])
+            found.update(key for (key,) in self._reader.execute(query, (some,)))
+        return found
+
+    def habits(self, model: str) -> list[Habit]:
+        """What the answers of a model came to, by step and language."""
+        query = (
+            "SELECT step, language, calls, prompt_tokens, answer_tokens, squares, seconds * calls / MAX(1, timed)"
+            " FROM habits WHERE model = ? ORDER BY step, language"
+        )
+        return [Habit._make(row) for row in self._reader.execute(query, (model,)).fetchall()]
 
     def place(self, model: str, place: str) -> str:
         """The place under which this model was first seen; ``place`` is remembered when it is the first."""
 
-        def work(db: sqlite3.Connection) -> str:
-            db.execute("INSERT OR IGNORE INTO places (model, place) VALUES (?, ?)", (model, place))
-            return str(db.execute("SELECT place FROM places WHERE model = ?", (model,)).fetchone()[0])
+        def work(books: Books) -> str:
+            _run(books, "INSERT OR IGNORE INTO places (model, place) VALUES (?, ?)", (model, place))
+            return str(_run(books, "SELECT place FROM places WHERE model = ?", (model,))[0][0])
 
         return self._soon(work).result()
 
     def summary(self, run: str) -> list[Usage]:
         """What a run used, by model and step. Waits for what is queued."""
 
-        def work(db: sqlite3.Connection) -> list[Usage]:
-            rows = db.execute(SUMMARY, {"run": run}).fetchall()
+        def work(books: Books) -> list[Usage]:
+            rows = books.db.execute(_SUMMARY, {"run": run}).fetchall()
             return [Usage._make((*row[:7], row[7] / NANO, bool(row[8]))) for row in rows]
 
         return self._soon(work).result()
 
     # --- the writing thread ---------------------------------------------------------------------------------------------
 
-    def _soon(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+    def _soon(self, work: Callable[[Books], T]) -> Future[T]:
         done: Future[T] = Future()
-        self._jobs.put(_Job(work, done.set_result, done.set_exception, None))
+        self._jobs.put(Task(work, future=done))
         return done
 
-    async def _later(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def succeed(value: T) -> None:
-            if not done.done():
-                done.set_result(value)
-
-        def fail(error: BaseException) -> None:
-            if not done.done():
-                done.set_exception(error)
-
-        self._jobs.put(_Job(work, succeed, fail, loop))
-        return await done
+    async def _later(self, work: Callable[[Books], T]) -> T:
+        return await asyncio.wrap_future(self._soon(work))
 
     def _write_all(self) -> None:
-        stop = False
+        stop, many = False, False
         while not stop:
             group = [self._jobs.get()]
+            if many:  # a slightly larger group saves more than the wait costs
+                time.sleep(_GATHER)
             while not self._jobs.empty():
                 group.append(self._jobs.get())
-            stop = None in group
-            jobs = [job for job in group if job]
-            outcomes = self._commit(jobs)
-            if outcomes is None:  # one of them failed: each on its own, so that it alone bears it
-                outcomes = [(self._commit([job], alone=True) or [None])[0] for job in jobs]
-            _tell([(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if outcome])
+            stop, many = None in group, len(group) >= _MANY
+            jobs = [job for job in group if job is not None]
+            if jobs:
+                self._books.do(jobs)
+                tell(jobs)
 
-    def _commit(self, jobs: list[_Job], *, alone: bool = False) -> list[_Outcome | None] | None:
+    def _settle_the_dead(self) -> None:
+        """Attempts of processes that are gone become 'lost', those of open batches apart: they stay booked at their worst
+        case."""
         db = self._writer
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            values: list[_Outcome | None] = [_Outcome(job.work(db), None) for job in jobs]
-            db.execute("COMMIT")
-        except Exception as error:
-            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already; this thread must not end
-                db.execute("ROLLBACK")
-            return [_Outcome(None, self._plain(error))] if alone else None
-        return values
-
-    def _plain(self, error: Exception) -> Exception:
-        """SQLite's words as ours: full disk, damage, no permission."""
-        if not isinstance(error, sqlite3.Error):
-            return error
-        return FactoryError(
-            f"{self.path}: {error}. What was committed is safe; answers under way are not. "
-            "Make room or mend it, then run the same command again"
-        )
-
-    def _settle_the_dead(self, db: sqlite3.Connection) -> None:
-        """Attempts of processes that are gone become 'lost': they stay booked at their worst case."""
         db.execute("BEGIN IMMEDIATE")
-        for (owner,) in db.execute("SELECT DISTINCT owner FROM attempts WHERE status = 'sent'").fetchall():
-            if not is_held(self._locks / owner):
+        out = "status = 'sent' AND batch NOT IN (SELECT mark FROM batches WHERE over IS NULL)"
+        for (owner,) in db.execute(f"SELECT DISTINCT owner FROM attempts WHERE {out}").fetchall():
+            if not self._books.alive(owner):
                 db.execute(
-                    "UPDATE attempts SET status = 'lost', cost = reserved, ended = ? WHERE status = 'sent' AND owner = ?",
+                    f"UPDATE attempts SET status = 'lost', cost = reserved, ended = ? WHERE {out} AND owner = ?",
                     (time.time(), owner),
                 )
         db.execute("COMMIT")
 
-    def _others_alive(self) -> bool:
-        return any(is_held(path) for path in self._locks.iterdir() if path.name != "opening")
+
+_IN_BATCH = "batch = ? AND batch <> '' AND status = 'sent'"
 
 
-@dataclass(frozen=True)
-class _Job:
-    work: Callable[[sqlite3.Connection], Any]
-    succeed: Callable[[Any], None]
-    fail: Callable[[BaseException], None]
-    loop: asyncio.AbstractEventLoop | None
-
-
-class _Outcome(NamedTuple):
-    value: Any
-    error: Exception | None
-
-
-def _tell(done: list[tuple[_Job, _Outcome]]) -> None:
-    """Hand results over, each loop woken once for all of its own."""
-    loops = {job.loop for job, _ in done}
-    for loop in loops:
-        mine = [(job, outcome) for job, outcome in done if job.loop is loop]
-
-        def hand_over(mine: list[tuple[_Job, _Outcome]] = mine) -> None:
-            for job, outcome in mine:
-                if outcome.error is None:
-                    job.succeed(outcome.value)
-                else:
-                    job.fail(outcome.error)
-
-        if loop is None:
-            hand_over()
-        else:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever asked
-                loop.call_soon_threadsafe(hand_over)
+def in_use(folder: Path) -> bool:
+    """Whether a living process has the ledger of a folder open. Asked under its lock "opening"."""
+    return any(is_held(path) for path in (folder / "ledger.locks").iterdir() if path.name != "opening")
 
 
 def worst_case(dollars: float) -> int:
@@ -369,13 +326,15 @@ def worst_case(dollars: float) -> int:
     return int(-(-dollars * NANO // 1))
 
 
-def _not_sent(db: sqlite3.Connection, attempts: list[int]) -> None:
-    for attempt in attempts:
-        close(db, attempt, "failed", "CancelledError", 0)
+def _lasted(latency: float) -> float | None:
+    """Seconds; None when nobody timed it, or the clock jumped back."""
+    return latency if latency > 0 else None
 
 
-def _use(db: sqlite3.Connection, call: Call) -> None:
-    db.execute(
-        "INSERT OR IGNORE INTO uses (run, step, key, model, dataset) VALUES (?, ?, ?, ?, ?)",
-        (call.run, call.step, call.key, call.model, call.dataset),
-    )
+def _run(books: Books, query: str, values: tuple[object, ...]) -> list[Any]:
+    return books.db.execute(query, values).fetchall()
+
+
+def _not_sent(books: Books, job: Claim) -> None:
+    if job.error is None and isinstance(job.result, Claimed):
+        books.close(job.result.attempt, "failed", "CancelledError", paid=False, now=time.time())

@@ -1,4 +1,6 @@
-"""The ledger's file: its tables and what is done in them, opening it, telling whether it is damaged, saving what reads.
+"""The ledger's file: its tables, opening it, bringing an older one up to date, telling damage, saving what reads.
+
+An answer is JSON: as text while it is short, as a zstd frame from PACKED_FROM bytes on (``zstd -d`` reads it).
 
 Whether a process that shares the ledger is alive is asked of the kernel: each holds a lock (flock) on a file of its own,
 which is free the moment it dies, however it dies. Process numbers would be reused and differ between containers.
@@ -13,14 +15,16 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from langmill.errors import FactoryError
 
-VERSION = 1
+VERSION = 2
+PACKED_FROM = 1_000  # bytes of JSON from which an answer is compressed
+PACK_LEVEL = 1  # higher ones save another 2% for twice the time
 _BUSY_SECONDS = 60.0
 _NOT_SOUND = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -30,33 +34,31 @@ _TABLES = {
     "attempts": "id INTEGER PRIMARY KEY, key TEXT NOT NULL, run TEXT NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL, "
     "step TEXT NOT NULL, language TEXT NOT NULL, dataset TEXT NOT NULL, status TEXT NOT NULL, "
     "kind TEXT NOT NULL DEFAULT '', reserved INTEGER NOT NULL, cost INTEGER, prompt_tokens INTEGER, "
-    "answer_tokens INTEGER, latency REAL, request_id TEXT, started REAL NOT NULL, ended REAL",
+    "answer_tokens INTEGER, latency REAL, request_id TEXT, started REAL NOT NULL, ended REAL, "
+    "batch TEXT NOT NULL DEFAULT ''",
+    "batches": "mark TEXT PRIMARY KEY, name TEXT, model TEXT NOT NULL, run TEXT NOT NULL, owner TEXT NOT NULL, "
+    "started REAL NOT NULL, over REAL",
     "uses": "run TEXT NOT NULL, step TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL, dataset TEXT NOT NULL, "
     "PRIMARY KEY (run, step, key, dataset)",
     "spending": "scope TEXT PRIMARY KEY, nano INTEGER NOT NULL",
+    "habits": "model TEXT NOT NULL, step TEXT NOT NULL, language TEXT NOT NULL, calls INTEGER NOT NULL, "
+    "prompt_tokens INTEGER NOT NULL, answer_tokens INTEGER NOT NULL, squares INTEGER NOT NULL, seconds REAL NOT NULL, "
+    "timed INTEGER NOT NULL, "
+    "PRIMARY KEY (model, step, language)",
     "places": "model TEXT PRIMARY KEY, place TEXT NOT NULL",
 }
 _INDEXES = (
     "CREATE INDEX IF NOT EXISTS attempts_out ON attempts (key) WHERE status = 'sent'",
     "CREATE INDEX IF NOT EXISTS attempts_run ON attempts (run, model, step)",
+    "CREATE INDEX IF NOT EXISTS attempts_batch ON attempts (batch) WHERE batch <> ''",
 )
-SUMMARY = """
-WITH asked AS (
-  SELECT model, step, SUM(status = 'answered') AS calls, SUM(status <> 'answered') AS failed,
-         SUM(COALESCE(prompt_tokens, 0)) AS prompt_tokens,
-         SUM(COALESCE(answer_tokens, 0)) AS answer_tokens, SUM(COALESCE(cost, 0)) AS cost,
-         MIN(status <> 'answered' OR cost IS NOT NULL) AS priced
-  FROM attempts WHERE run = :run GROUP BY model, step),
-used AS (
-  SELECT model, step, COUNT(*) AS cached FROM uses WHERE run = :run AND NOT EXISTS (
-    SELECT 1 FROM attempts WHERE attempts.key = uses.key AND attempts.run = :run
-      AND attempts.step = uses.step AND status = 'answered')
-  GROUP BY model, step),
-names AS (SELECT model, step FROM asked UNION SELECT model, step FROM used)
-SELECT names.model, names.step, COALESCE(calls, 0), COALESCE(cached, 0), COALESCE(failed, 0),
-       COALESCE(prompt_tokens, 0), COALESCE(answer_tokens, 0), COALESCE(cost, 0), COALESCE(priced, 1)
-FROM names LEFT JOIN asked USING (model, step) LEFT JOIN used USING (model, step)
-ORDER BY names.step, names.model
+# Columns that came after version 1, with the table they belong to.
+_ADDED = (("attempts", "batch", "TEXT NOT NULL DEFAULT ''"),)
+_HABITS = """
+INSERT INTO habits SELECT model, step, language, COUNT(*), SUM(COALESCE(prompt_tokens, 0)), SUM(COALESCE(answer_tokens, 0)),
+  SUM(COALESCE(answer_tokens, 0) * COALESCE(answer_tokens, 0)), TOTAL(MAX(0, latency)),
+  SUM(COALESCE(latency, 0) > 0)
+FROM attempts WHERE status = 'answered' GROUP BY model, step, language
 """
 _HELD: set[int] = set()
 
@@ -127,28 +129,51 @@ def open_file(path: Path) -> sqlite3.Connection:
         if os.stat(path).st_mode & 0o077:
             os.chmod(path, 0o600)
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        (found,) = db.execute("PRAGMA user_version").fetchone()
-        if found > VERSION:
+        try:
+            _bring_up(path, db)
+        except BaseException:
             db.close()
-            raise FactoryError(
-                f"{path} was written by a newer langmill (ledger version {found}, this one reads up to {VERSION}): "
-                "upgrade langmill, or name another folder with LANGMILL_HOME=/a/folder"
-            )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")  # paid answers outlive a power cut; group commit keeps it cheap
-        if found < VERSION:
-            db.execute("BEGIN IMMEDIATE")
-            for table, columns in _TABLES.items():
-                db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
-            for index in _INDEXES:
-                db.execute(index)
-            db.execute(f"PRAGMA user_version = {VERSION}")
-            db.execute("COMMIT")
+            raise
     except (OSError, sqlite3.OperationalError) as error:
         raise FactoryError(
             f"the ledger {path} can not be opened ({error}): mend that, or name another folder with LANGMILL_HOME=/a/folder"
         ) from None
     return db
+
+
+def _bring_up(path: Path, db: sqlite3.Connection) -> None:
+    """Make the tables, or those that an older version did not have; all of it or nothing."""
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        raise FactoryError(
+            f"{path} was written by a newer langmill (ledger version {found}, this one reads up to {VERSION}): "
+            "upgrade langmill, or name another folder with LANGMILL_HOME=/a/folder"
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")  # paid answers outlive a power cut; group commit keeps it cheap
+    db.execute(
+        "PRAGMA cache_size = -16000"
+    )  # kB: keys are hashes, so a group of answers touches pages all over an index
+    if found == VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    (found,) = db.execute("PRAGMA user_version").fetchone()  # another process may have been here first
+    if found < VERSION:
+        for table, columns in _TABLES.items():
+            db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+        for table, column, kind in _ADDED:
+            if column not in _columns(db, table):
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        for index in _INDEXES:
+            db.execute(index)
+        db.execute("DELETE FROM habits")
+        db.execute(_HABITS)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
+
+
+def _columns(db: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
 def damage(path: Path) -> str:
@@ -182,18 +207,25 @@ def rescue(path: Path, found: str, *, in_use: bool) -> str:
     kept: dict[str, int] = {}
     into.execute("BEGIN")
     for table in _TABLES:
-        names = [row[1] for row in into.execute(f"PRAGMA table_info({table})")]
-        marks = ", ".join("?" * len(names))
+        names = _columns(into, table)
         kept[table] = 0
         for row in _readable(path, table, names):
-            if table != "answers" or check_sum(str(row[1])) == row[2]:
-                kept[table] += into.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row).rowcount
-    # A sum may be lost where its parts are not.
+            if table != "answers" or check_sum(row["answer"]) == row["check_sum"]:
+                into_names, marks = ", ".join(row), ", ".join("?" * len(row))
+                insert = f"INSERT OR IGNORE INTO {table} ({into_names}) VALUES ({marks})"
+                kept[table] += into.execute(insert, tuple(row.values())).rowcount
+    # A sum may be lost where its parts are not, a batch where its attempts are not.
     for scope in ("'run/' || run", "strftime('month/%Y-%m', started, 'unixepoch')"):
         into.execute(
             f"INSERT INTO spending SELECT {scope}, SUM(COALESCE(cost, reserved)) FROM attempts WHERE true GROUP BY 1"
             " ON CONFLICT (scope) DO UPDATE SET nano = MAX(nano, excluded.nano)"
         )
+    into.execute("DELETE FROM habits")
+    into.execute(_HABITS)
+    into.execute(
+        "INSERT OR IGNORE INTO batches (mark, model, run, owner, started) SELECT batch, model, run, owner, MIN(started)"
+        " FROM attempts WHERE batch <> '' AND status = 'sent' GROUP BY batch"
+    )
     into.execute("COMMIT")
     into.close()
     aside = path.with_name(time.strftime("ledger.damaged-%Y%m%dT%H%M%S.sqlite", time.gmtime()))
@@ -212,11 +244,15 @@ def _with_logs(path: Path) -> tuple[Path, Path, Path]:
     return path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
-def _readable(path: Path, table: str, names: list[str]) -> Iterator[tuple[object, ...]]:
+def _readable(path: Path, table: str, names: list[str]) -> Iterator[dict[str, Any]]:
     """The rows that read, ranges halved around those that do not. Gives up on a table after 5,000 failures."""
     db = sqlite3.connect(path, isolation_level=None)
     failures = 0
     try:
+        there = _columns(db, table)  # an older version has fewer
+        names = [name for name in names if name in there]
+        if not names:
+            return
         try:
             (top,) = db.execute(f"SELECT max(rowid) FROM {table}").fetchone()
         except sqlite3.Error:
@@ -228,7 +264,8 @@ def _readable(path: Path, table: str, names: list[str]) -> Iterator[tuple[object
                 continue
             try:
                 query = f"SELECT {', '.join(names)} FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
-                yield from db.execute(query, (low, high)).fetchall()
+                for row in db.execute(query, (low, high)).fetchall():
+                    yield dict(zip(names, row, strict=True))
             except sqlite3.Error:
                 failures += 1
                 if low < high:
@@ -240,45 +277,31 @@ def _readable(path: Path, table: str, names: list[str]) -> Iterator[tuple[object
         db.close()
 
 
-def check_sum(text: str) -> int:
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def packed(answer: Mapping[str, Any]) -> tuple[str | bytes, int]:
+    """An answer as it is stored, and its check sum. Raises UnicodeEncodeError for half a character."""
+    text = _encode(dict(answer))
+    data = text.encode()
+    if len(data) < PACKED_FROM:
+        return text, zlib.crc32(data)
+    import pyarrow as pa
+
+    frame: bytes = pa.Codec("zstd", compression_level=PACK_LEVEL).compress(data, asbytes=True)
+    return frame, zlib.crc32(frame)
+
+
+def unpacked(stored: str | bytes) -> dict[str, Any]:
+    """An answer of what is stored."""
+    if isinstance(stored, bytes):
+        import pyarrow as pa
+
+        with pa.CompressedInputStream(pa.BufferReader(stored), "zstd") as stream:
+            stored = stream.read()
+    return dict(json.loads(stored))
+
+
+def check_sum(stored: object) -> int:
     """CRC-32 of an answer as stored: tells a whole answer from a damaged one in a rescue."""
-    return zlib.crc32(text.encode())
-
-
-def find(db: sqlite3.Connection, key: str) -> dict[str, Any] | None:
-    """A stored answer."""
-    row = db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-    return dict(json.loads(row[0])) if row else None
-
-
-def scopes(run: str, now: float) -> tuple[str, str]:
-    """What a call of a run at a time (seconds since 1970) is booked under."""
-    return f"run/{run}", time.strftime("month/%Y-%m", time.gmtime(now))
-
-
-def spent(db: sqlite3.Connection, scope: str) -> int:
-    """Billionths of a dollar booked under a scope."""
-    row = db.execute("SELECT nano FROM spending WHERE scope = ?", (scope,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def book(db: sqlite3.Connection, under: tuple[str, ...], nano: int) -> None:
-    """Add to scopes; less than nothing gives back."""
-    if nano:
-        for scope in under:
-            db.execute(
-                "INSERT INTO spending (scope, nano) VALUES (?, ?) ON CONFLICT (scope) DO UPDATE SET nano = nano + ?",
-                (scope, nano, nano),
-            )
-
-
-def close(db: sqlite3.Connection, attempt: int, status: str, kind: str, cost: int) -> None:
-    """End an attempt: the reserved worst case gives way to the cost, in the scopes it was booked in."""
-    run, started, reserved = db.execute(
-        "SELECT run, started, reserved FROM attempts WHERE id = ?", (attempt,)
-    ).fetchone()
-    book(db, scopes(run, started), cost - reserved)
-    db.execute(
-        "UPDATE attempts SET status = ?, kind = ?, cost = ?, ended = ? WHERE id = ?",
-        (status, kind, cost, time.time(), attempt),
-    )
+    return zlib.crc32(stored if isinstance(stored, bytes) else str(stored).encode())

@@ -128,6 +128,16 @@ class Augmenter(Part):
     async def augment(self, row: Row, context: StepContext) -> Iterable[Row | Drop | Skip]:
         """The rows made of one row (``row.child(...)``). A RowFault that escapes rejects this row's work alone."""
 
+    def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float] | None:
+        """For the price before a run: characters of a usual answer in ``language`` about a row, from a terse and from a
+        talkative model, JSON included. None when that can not be said; the plan then takes anything up to max_tokens."""
+        return None
+
+    def expected(self, row: Row, language: str, characters: float, context: StepContext) -> Iterable[Row]:
+        """For the price before a run: the rows that an answer in ``language`` of so many characters would make of a row,
+        with the ids they will have and ``context.pack(language).filler(n)`` for words. Later steps are counted on them."""
+        return ()
+
 
 class CallError(Exception):
     """A provider call that failed. ``kind`` decides what the core does: it asks again after rate_limit, server and timeout
@@ -246,6 +256,9 @@ class LLM(Part):
     async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | None:
         """What came of a batch's items by name, those that failed or expired as errors; None while it is under way."""
         raise NotImplementedError(f"{self.model} has no batch API")
+
+    async def clear_batch(self, batch: str) -> None:
+        """Delete what the provider keeps of a batch that was collected, as far as it can."""
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
         """Log-probabilities of (prompt, continuation) pairs: a capability that local weights have."""

@@ -12,23 +12,24 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from langmill.api import Augmenter, Drop, Executor, Filter, Model, Reject, Row, RowFault, Skip
+from langmill.api import Augmenter, Drop, Executor, Filter, Model
 from langmill.assembly import Assembly, DatasetPlan, StepPlan
+from langmill.augment import Augmentation, Counts, Step, Work
 from langmill.calls import Engine
-from langmill.errors import BudgetReached, LanguageNotWritten
+from langmill.errors import BudgetReached, FactoryError
+from langmill.money import Money
 from langmill.partitions import (
     Fetch,
     Partition,
-    Tally,
     counts_of,
+    ids_of,
     offspring_elsewhere,
     other_editions,
     rejects_of,
     repeated_ids,
-    write_partition,
 )
 from langmill.segments import (
     ApplyWork,
@@ -47,6 +48,7 @@ from langmill.store import RunFolder, file_hash, key_of
 from langmill.tables import count_rows, read_rows
 
 OPEN_ROWS = 4  # rows waiting for a model, for each call that may be in flight
+BATCH_ROWS = 20_000  # rows open at once where calls are handed in by the batch, which may take a day
 Report = Callable[[Mapping[str, Any]], None]
 
 
@@ -167,141 +169,46 @@ class Pipeline:
         part = step.part
         assert isinstance(part, Augmenter)
         name = part.llm or "llm"
-        model = self._model(name, plan.name)
+        llm, context = self.assembly.models[name], self.workshop.step_context(step.place, self._model(name, plan.name))
         chosen = self._chosen(part, partitions)
-        shape = [self._shape(step), self.assembly.models[name].identity(), chosen and key_of(sorted(chosen))]
+        shape = [self._shape(step), llm.identity(), chosen and key_of(sorted(chosen))]
         folder = self.store.work(plan.name, _slug(step))
-        taken = offspring_elsewhere(partitions)
-        outs = [
-            folder / f"{key_of('augment', item.content, shape, *([sorted(ids)] if ids else []))}.parquet"
-            for item, ids in zip(partitions, taken, strict=True)
-        ]
-        todo = [
-            (item, out, ids)
-            for item, out, ids in zip(partitions, outs, taken, strict=True)
-            if not out.exists() or not Partition.read(out).complete
-        ]
-        self._tell(plan, step.use, len(partitions), len(todo))
-        takers = sum(
-            1
-            for item, _, _ in todo
-            for row in read_rows(item.path)
-            if part.takes(row) and (not chosen or row.id in chosen)
-        )
-        progress = {"done": 0, "rejected": 0, "skipped": 0}
+        times = self.store.retries.get(step.use, {})
+        works = []
+        for item, ids in zip(partitions, offspring_elsewhere(partitions), strict=True):
+            retried = {id: times[id] for id in ids_of(item) if id in times} if times else {}
+            more = [*([sorted(ids)] if ids else []), *([{"retried": retried}] if retried else [])]
+            works.append(Work(item, folder / f"{key_of('augment', item.content, shape, *more)}.parquet", ids, retried))
+        todo = [work for work in works if not work.out.exists() or not Partition.read(work.out).complete]
+        self._tell(plan, step.use, len(works), len(todo))
+        if todo:
+            acting = Step(step.use, step.place, part, context, chosen, self._demonstration_models())
+            abreast = max(OPEN_ROWS * llm.concurrency, BATCH_ROWS if llm.batch else 0)
+            augmentation = Augmentation(acting, todo, abreast, partial(self._tell_rows, plan, step))
+            await self._ask(plan, step, augmentation)
+        return [Partition.read(work.out) for work in works]
 
-        def one_done(results: Sequence[Row | Drop | Skip]) -> None:
-            progress["done"] += 1
-            progress["rejected"] += sum(isinstance(item, Drop) for item in results)
-            progress["skipped"] += sum(isinstance(item, Skip) for item in results)
-            self.report({"event": "rows", "dataset": plan.name, "step": step.use, "of": takers, **progress})
+    async def _ask(self, plan: DatasetPlan, step: StepPlan, augmentation: Augmentation) -> None:
+        """Run a step. Raises what stopped it, after telling and keeping what is left of it and about what that costs."""
+        money, counts = Money(self.engine), augmentation.counts
+        try:
+            with self.asking():
+                faults = await augmentation.run()
+            for fault in sorted(faults, key=lambda item: isinstance(item, BudgetReached)):
+                raise fault  # the budget last: anything else is the graver news
+            if self.engine.stopped:
+                raise self.engine.stopped
+        except (FactoryError, asyncio.CancelledError):
+            left = {"dataset": plan.name, "step": step.use, "rows": counts.of - counts.done, "of": counts.of}
+            self.store.left = facts = {**left, **money.of(counts.done, counts.of - counts.done)}
+            self.report({"event": "left", **facts})
+            raise
 
-        gate = asyncio.Semaphore(OPEN_ROWS * self.assembly.models[name].concurrency)
-        waiting = asyncio.Semaphore(8)  # partitions in memory at once
-
-        async def one(item: Partition, out: Path, taken: frozenset[str]) -> None:
-            async with waiting:
-                await self._augment_partition(step, part, model, item, out, taken, chosen, gate, one_done)
-
-        with self.asking():
-            results = await asyncio.gather(*(one(*work) for work in todo), return_exceptions=True)
-        faults = [result for result in results if isinstance(result, BaseException)]
-        for fault in sorted(faults, key=lambda item: isinstance(item, BudgetReached)):
-            raise fault  # the budget last: anything else is the graver news
-        if self.engine.stopped:
-            raise self.engine.stopped
-        return [Partition.read(out) for out in outs]
-
-    async def _augment_partition(
-        self,
-        step: StepPlan,
-        part: Augmenter,
-        model: Model,
-        item: Partition,
-        out: Path,
-        taken: frozenset[str],
-        chosen: frozenset[str] | None,
-        gate: asyncio.Semaphore,
-        one_done: Callable[[Sequence[Row | Drop | Skip]], None],
-    ) -> None:
-        context = self.workshop.step_context(step.place, model)
-
-        async def one(row: Row) -> Sequence[Row | Drop | Skip] | None:
-            if not part.takes(row) or (chosen is not None and row.id not in chosen):
-                return None
-            async with gate:
-                try:
-                    made: Sequence[Row | Drop | Skip] = list(await part.augment(row, context))
-                except LanguageNotWritten as fault:
-                    made = [Skip(fault.reason, fault.detail)]
-                except RowFault as fault:
-                    made = [Drop(fault.reason, fault.detail)]
-            one_done(made)
-            return made
-
-        rows = list(read_rows(item.path))
-        answers = await asyncio.gather(*(one(row) for row in rows), return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer  # nothing of this partition is written; what was answered is in the ledger
-        kept: list[Row] = []
-        rejects: list[Reject] = []
-        tally = Tally()
-        ids = {row.id for row in rows} | taken
-        for row, answer in zip(rows, answers, strict=True):
-            assert not isinstance(answer, BaseException)
-            self._gather(step, part, row, answer, ids, kept, rejects, tally)
-        provider = any(reject.reason == "provider" for reject in rejects)
-        write_partition(out, kept, rejects, tally, complete=not provider)
-
-    def _gather(
-        self,
-        step: StepPlan,
-        part: Augmenter,
-        row: Row,
-        answer: Sequence[Row | Drop | Skip] | None,
-        ids: set[str],
-        kept: list[Row],
-        rejects: list[Reject],
-        tally: Tally,
-    ) -> None:
-        """Sort what came of one row into kept and rejected. A row that the step does not act on always passes; a child
-        whose id is among ``ids`` (which grow) was made before, by the same step earlier on."""
-        name, language = step.use, row.language
-        tally.add(name, language, "read")
-        if answer is None:
-            kept.append(row)
-            tally.add(name, language, "kept")
-            return
-        made = [item for item in answer if isinstance(item, Row)]
-        drops = [item for item in answer if isinstance(item, Drop)]
-        if part.keep == "always" or (part.keep == "skipped" and not (made or drops)):
-            kept.append(row)
-            tally.add(name, language, "kept")
-        else:
-            tally.add(name, language, "replaced" if made else "dropped")
-        for child in made:
-            if child.id in ids:
-                rejects.append(Reject.of(child, step.place, Drop("duplicate_id", child.id)))
-                tally.add(name, language, "rejected:duplicate_id")
-                continue
-            ids.add(child.id)
-            kept.append(self._marked(child))
-            tally.add(name, child.language, "made")
-        for drop in drops:
-            rejects.append(Reject.of(row, step.place, drop))
-            tally.add(name, language, f"rejected:{drop.reason}")
-        for item in answer:
-            if isinstance(item, Skip):
-                tally.add(name, language, f"skipped:{item.reason}")
+    def _tell_rows(self, plan: DatasetPlan, step: StepPlan, counts: Counts) -> None:
+        self.report({"event": "rows", "dataset": plan.name, "step": step.use, **vars(counts)})
 
     def _model(self, name: str, dataset: str) -> Model:
         return self.engine.model(name, dataset)
-
-    def _marked(self, child: Row) -> Row:
-        """Rows that a demonstration model wrote say so."""
-        writers = {mark.model for mark in child.origin.marks}
-        return child.flagged("demonstration") if writers & self._demonstration_models() else child
 
     def _demonstration_models(self) -> set[str]:
         return {llm.model for llm in self.assembly.models.values() if llm.demonstration}

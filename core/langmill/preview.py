@@ -65,9 +65,10 @@ async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[s
         store = RunFolder(Path(scratch))
         context = assembly.context("llm")
         shop = Workshop.of(assembly, store.root)
-        engine = Engine(
-            assembly.models, ledger, run="preview", budget=budget, context=context, report=lambda event: None
-        )
+        models = {
+            name: llm.model_copy(update={"batch": False}) for name, llm in assembly.models.items()
+        }  # now, not in a day
+        engine = Engine(models, ledger, run="preview", budget=budget, context=context, report=lambda event: None)
         pipeline = _Preview(assembly, store, shop, engine, lambda event: None, rows)
         pipeline.seen = []
         async with engine:

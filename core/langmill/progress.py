@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TextIO
+
+from langmill.summary import left_words
 
 QUIET_SECONDS = 15.0  # between plain lines of one step when nobody watches a terminal
+LIVE_SECONDS = 0.1  # between two states of a live line
+WINDOW_SECONDS = 30.0  # that rates are taken over
+SAMPLE_SECONDS = 0.5  # between two samples of a window
+
+
+class _Sample(NamedTuple):
+    """How far things were at a time: rows or steps done, calls answered and calls that the ledger had, tokens answered."""
+
+    time: float
+    done: int
+    answered: int
+    cached: int
+    tokens: int
 
 
 class Progress:
-    """Writes events to a stream. Made once for a run; call it with each event."""
+    """Writes events to a stream. Made once for a run; call it with each event. ``clock`` gives seconds."""
 
-    def __init__(self, stream: TextIO):
-        self.stream = stream
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic):
+        self.stream, self.clock = stream, clock
         self.live = stream.isatty()
-        self.began: dict[str, float] = {}
         self.told: dict[str, float] = {}
+        self.windows: dict[str, deque[_Sample]] = {}
         self.open_line = False
         self.calls: Mapping[str, Any] = {}
 
@@ -41,26 +57,47 @@ class Progress:
         self.stream.write(text + "\n")
         self.stream.flush()
 
-    def _moving(self, key: str, text: str, *, last: bool = False) -> None:
-        """A line that the next one of its kind overwrites; without a terminal one every QUIET_SECONDS and the last."""
-        now = time.monotonic()
-        self.began.setdefault(key, now)
-        if self.live:
-            width = shutil.get_terminal_size().columns - 1
-            self.stream.write("\r\x1b[2K" + text[:width])
-            self.stream.flush()
-            self.open_line = True
-            if last:
-                self.close()
-        elif last or now - self.told.get(key, self.began[key]) >= QUIET_SECONDS:
-            self.told[key] = now
-            self.line(text)
+    def _moving(self, key: str, done: int, of: int, text: Callable[[], str]) -> None:
+        """A line that the next one of its kind overwrites; without a terminal one every QUIET_SECONDS and the last. Most calls
+        come too soon after the last one to show anything: ``text`` is not made then."""
+        now = self.clock()
+        window = self.windows.setdefault(key, deque())
+        if not window or now - window[-1].time >= SAMPLE_SECONDS:
+            calls = self.calls
+            seen = (calls.get("answered", 0), calls.get("cached", 0), calls.get("answer_tokens", 0))
+            window.append(_Sample(now, done, *seen))
+            while len(window) > 2 and window[1].time <= now - WINDOW_SECONDS:
+                window.popleft()
+        told = self.told.setdefault(key, now - LIVE_SECONDS if self.live else now)
+        if done < of and now - told < (LIVE_SECONDS if self.live else QUIET_SECONDS):
+            return
+        self.told[key] = now
+        if not self.live:
+            self.line(text())
+            return
+        self.stream.write("\r\x1b[2K" + text()[: shutil.get_terminal_size().columns - 1])
+        self.stream.flush()
+        self.open_line = True
+        if done == of:
+            self.close()
 
-    def _rate(self, key: str, done: int, of: int) -> str:
-        passed = time.monotonic() - self.began.setdefault(key, time.monotonic())
-        if passed < 1 or not done:
+    def _rates(self, key: str, done: int, of: int, unit: str) -> str:
+        """Rows a second, tokens a second and the time that is left, by what went on lately. Rows whose answers the ledger had
+        come at once and say nothing about the others: the share of calls that were really asked counts."""
+        first = self.windows[key][0]
+        passed = self.clock() - first.time
+        if passed < 1:
             return ""
-        return f" · {done / passed:.1f}/s · {_seconds((of - done) * passed / done)} left"
+        answered = self.calls.get("answered", 0) - first.answered
+        cached = self.calls.get("cached", 0) - first.cached
+        tokens = (self.calls.get("answer_tokens", 0) - first.tokens) / passed
+        rows = (done - first.done) / passed
+        if cached and (answered or self.calls.get("in_flight")):
+            rows *= answered / (answered + cached)
+        if not rows:
+            return ""
+        said = f" · {rows:,.1f} {unit}/s" + (f" · {tokens:,.0f} tokens/s" if tokens > 0 else "")
+        return said + (f" · {_seconds((of - done) / rows)} left" if done < of else "")
 
     def _source(self, event: Mapping[str, Any]) -> None:
         self.line(f"  read {event['source']}: {event['rows']:,} rows{_kept(event['kept'])}")
@@ -70,17 +107,22 @@ class Progress:
         self.line(f"  {event['dataset']}: {event['step']}{_kept(whole)}")
 
     def _rows(self, event: Mapping[str, Any]) -> None:
-        key = f"{event['dataset']}/{event['step']}"
-        done, of = event["done"], event["of"]
-        money = f" · ${self.calls['spent']:.4f}" if self.calls.get("spent") else ""
-        flight = f" · {self.calls['in_flight']} in flight" if self.calls.get("in_flight") else ""
-        text = (
-            f"    {event['step']} {done:,}/{of:,} rows · {event['rejected']:,} rejected · {event['skipped']:,} skipped"
-        )
-        self._moving(key, text + flight + money + self._rate(key, done, of), last=done == of)
+        key, done, of = f"{event['dataset']}/{event['step']}", event["done"], event["of"]
+
+        def text() -> str:
+            money = f" · ${self.calls['spent']:.4f}" if self.calls.get("spent") else ""
+            flight = f" · {self.calls['in_flight']} in flight" if self.calls.get("in_flight") else ""
+            counts = f"{event['rejected']:,} rejected · {event['skipped']:,} skipped{flight}"
+            rates = self._rates(key, done, of, "rows")
+            return f"    {event['step']} {done:,}/{of:,} rows · {counts}{money}{rates}"
+
+        self._moving(key, done, of, text)
 
     def _calls(self, event: Mapping[str, Any]) -> None:
         self.calls = event
+
+    def _left(self, event: Mapping[str, Any]) -> None:
+        self.line(f"  {left_words(event)}")
 
     def _dataset(self, event: Mapping[str, Any]) -> None:
         rows = sum(file["rows"] for file in event["files"].values())
@@ -91,11 +133,14 @@ class Progress:
         self.line(f"  stage {event['stage']}{_kept(event['kept'])}")
 
     def _training(self, event: Mapping[str, Any]) -> None:
-        key = f"stage {event['stage']}"
-        step, of = event["step"], event["of"]
-        loss = f" · loss {event['loss']:.3f}" if event.get("loss") is not None else ""
-        speed = f" · {event['tokens_per_s']:,.0f} tokens/s" if event.get("tokens_per_s") else ""
-        self._moving(key, f"    step {step}/{of}{loss}{speed}{self._rate(key, step, of)}", last=step == of)
+        key, step, of = f"stage {event['stage']}", event["step"], event["of"]
+
+        def text() -> str:
+            loss = f" · loss {event['loss']:.3f}" if event.get("loss") is not None else ""
+            speed = f" · {event['tokens_per_s']:,.0f} tokens/s" if event.get("tokens_per_s") else ""
+            return f"    step {step}/{of}{loss}{speed}{self._rates(key, step, of, 'steps')}"
+
+        self._moving(key, step, of, text)
 
     def _eval(self, event: Mapping[str, Any]) -> None:
         self.line(f"  score {event['model']} on {event['data']}{_kept(event['kept'])}")
@@ -109,4 +154,6 @@ def _kept(kept: bool) -> str:
 
 
 def _seconds(seconds: float) -> str:
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

@@ -194,18 +194,20 @@ def _numbers(steps: Sequence[str], items: Sequence[object]) -> str:
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe with its profile and ``--set`` merged in. ``merged`` is plain data, as recipe.lock.yaml holds it."""
+    """A recipe with its profile and ``--set`` merged in. ``merged`` is plain data, as recipe.lock.yaml holds it. ``origin`` is
+    the folder that the recipe came from, for the copy of it that lies in a run's folder."""
 
     path: Path
     profile: str | None
     merged: dict[str, Any]
     faults: tuple[Fault, ...]
     placed: Placed = field(repr=False)
+    origin: Path | None = None
 
     @property
     def folder(self) -> Path:
         """The folder that relative paths of the recipe start from."""
-        return self.path.absolute().parent
+        return self.origin or self.path.absolute().parent
 
     @property
     def recipe(self) -> Recipe:

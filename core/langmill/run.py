@@ -22,7 +22,9 @@ from langmill.errors import MissingInput, RecipeError
 from langmill.jobs import run_job
 from langmill.ledger import Ledger
 from langmill.pipeline import Pipeline
+from langmill.prices import frozen, plain
 from langmill.report import write_report
+from langmill.retries import try_again
 from langmill.segments import Loaded, Workshop
 from langmill.store import RunFolder, file_hash, key_of
 from langmill.whole import write_text, write_whole
@@ -33,7 +35,8 @@ Report = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What one call of ``factory run`` asks for. ``only`` reads the run's folder alone."""
+    """What one call of ``factory run`` asks for. ``only`` reads the run's folder alone. ``retry`` names the reasons of rejects
+    that are tried again first, all when it is empty."""
 
     until: Literal["data", "train"] | None = None
     only: Literal["train", "eval"] | None = None
@@ -41,6 +44,7 @@ class Request:
     max_cost: float | None = None
     offline: bool = False
     fresh: bool = False
+    retry: tuple[str, ...] | None = None
 
 
 def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> int:
@@ -50,7 +54,9 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
     else, BudgetReached when the cap is met.
     """
     if request.only is None and (absent := assembly.absent()):
-        raise MissingInput("these sources are not there:\n" + "\n".join(f"  {line}" for line in absent))
+        raise MissingInput(
+            "these sources are not there:\n" + "\n".join(f"  {line}" for line in (*absent, *_moved(assembly, store)))
+        )
     if request.only is not None and not store.recipe_lock.exists():
         raise MissingInput(
             f"{store.root} is not a run's folder (it has no {store.recipe_lock.name}): factory run RECIPE"
@@ -62,8 +68,12 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
         )
     with store.open_for_writing():
         began = time.time()
-        _write_lock(assembly, store, fresh=request.fresh and request.only is None)
+        if request.retry is not None:
+            again = try_again(assembly, store, request.retry)
+            report({"event": "note", "text": f"rows that are tried again: {again:,}"})
+        assembly = _write_lock(assembly, store, fresh=request.fresh, only=request.only is not None)
         store.log("run", version=__version__, request=asdict(request))
+        store.left = None
         facts: dict[str, Any] = {}
         if request.only is None:
             try:
@@ -90,18 +100,47 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
     return 4
 
 
-def _write_lock(assembly: Assembly, store: RunFolder, *, fresh: bool) -> None:
-    """Keep the recipe as run, and the plugin files that it names, so that the folder stands alone."""
-    plugins = {name: (assembly.file.folder / name).read_bytes() for name in assembly.recipe.plugins}
-    if fresh:
+def _moved(assembly: Assembly, store: RunFolder) -> Iterator[str]:
+    """Why a run's own recipe does not find its sources: they lie beside the recipe, which is not where it was."""
+    if assembly.file.folder == store.root.absolute():
+        yield (
+            f"(paths start from {store.root}, since the folder that this run's recipe came from is not here: "
+            f"factory run RECIPE --out {store.root} names it, and --only train or eval needs no sources)"
+        )
+
+
+def _write_lock(assembly: Assembly, store: RunFolder, *, fresh: bool, only: bool) -> Assembly:
+    """Keep the recipe as run, and the plugin files that it names, so that the folder stands alone; where it came from; and the
+    prices of its models, which the assembly that is returned has too."""
+    plugins = [path.read_bytes() for path in assembly.plugin_files]
+    if fresh and not only:
         for path in store.root.iterdir():
             if path.name != ".lock":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for name, content in plugins.items():  # the folder they come from may be this one
+    for name, content in zip(assembly.recipe.plugins, plugins, strict=True):  # they may come from this very folder
         write_whole(store.root / name, partial(Path.write_bytes, data=content))
+    if assembly.file.folder != store.root.absolute():
+        named = assembly.data_dir if assembly.file.merged.get("data_dir") else None
+        store.remember(origin=str(assembly.file.folder), data_dir=named and str(named.absolute()))
+    if not only:
+        assembly = frozen(assembly, store)
     # Without data_dir: the folder may be continued on a machine that has another one, or none.
     locked = {key: value for key, value in assembly.file.merged.items() if key not in ("data_dir", "profiles")}
+    priced = {name: plain(llm) for name, llm in assembly.models.items() if "prices" in type(llm).model_fields}
+    if "llm" in priced:
+        locked["llm"] = _with_prices(locked["llm"], priced["llm"])
+    if locked.get("models"):
+        locked["models"] = {
+            name: _with_prices(spec, priced[name]) if name in priced else spec
+            for name, spec in locked["models"].items()
+        }
     write_text(store.recipe_lock, dump(locked))
+    return assembly
+
+
+def _with_prices(spec: Mapping[str, Any], prices: Mapping[str, Any] | None) -> dict[str, Any]:
+    bare = {key: value for key, value in spec.items() if key != "prices"}
+    return {**bare, "prices": prices} if prices else bare
 
 
 async def _make_data(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> dict[str, Any]:

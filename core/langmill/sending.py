@@ -5,69 +5,71 @@ answer or a reason to give up.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
-from langmill.api import LLM, Answer, CallError, Context, Message, Price
-from langmill.errors import BudgetReached, FactoryError, MissingInput, ProviderDown, RowFault
-from langmill.ledger import NANO, Call, Claimed, Found, Held, Ledger, NoRoom, worst_case
-from langmill.limits import Limiter
+from langmill.account import MONTH_CAP, Account, Stopped
+from langmill.answers import Shape, canonical
+from langmill.api import LLM, Answer, CallError, Message, Price
+from langmill.errors import BudgetReached, MissingInput, ProviderDown, RecipeError, RowFault
+from langmill.ledger import NANO, Call, Claimed, Found, InBatch, NoRoom, Outcome, worst_case
+from langmill.limits import Limiter, Quota
 
 TRIES = 5  # times a call is sent that meets a broken server
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries, doubling
 PATIENCE = 6  # time-outs that a call may wait in all, rate limits included
+OUT_OF_ORDER = 100  # failures in a row, over all calls of a model, after which it counts as out
 HELD_PAUSE = 0.2  # seconds between two looks at a call that another process has under way
-MONTH_CAP = "LANGMILL_MAX_COST"
-Report = Callable[[Mapping[str, Any]], None]
+ABSURD = 100  # times the most tokens there can be: more is no count
+KEPT = ("text", "finish", "prompt_tokens", "answer_tokens", "cost", "request_id")  # of an answer, in the ledger
 
 
-class Stopped(FactoryError):
-    """The run was asked to stop: no new call is sent."""
+@dataclass
+class Trouble:
+    """What one call has met so far. Waiting for a turn is no trouble; seconds are those of attempts and pauses."""
 
+    seconds: float = 0.0
+    tries: int = 0
+    refusals: int = 0
+    last: str = ""
 
-class Account:
-    """What the models of one run share: the ledger, the caps, and the counts that its person sees."""
-
-    def __init__(self, ledger: Ledger, run: str, caps: Mapping[str, int], context: Context, report: Report):
-        self.ledger, self.run, self.caps, self.context, self.report = ledger, run, caps, context, report
-        self.answered = self.cached = self.in_flight = 0
-        self.out = self.settled = 0  # attempts under way that hold money back, and those that no longer do
-        self.change = asyncio.Event()  # set, and made anew, whenever one settles
-        self.closed = False
-
-    def settle(self) -> None:
-        """Tell those who wait for money that some may have come back."""
-        self.change.set()
-        self.change = asyncio.Event()
-
-    def tell(self) -> None:
-        """Report the counts; nothing once the run's models are closed."""
-        if self.closed:
-            return
-        counts = {"in_flight": self.in_flight, "answered": self.answered, "cached": self.cached}
-        self.report({"event": "calls", **counts, "spent": self.ledger.spent(self.run)})
+    def met(self, error: CallError) -> float:
+        """Count a failure; returns the seconds to wait before the next try."""
+        refused = error.kind == "rate_limit"
+        self.refusals, self.tries = self.refusals + refused, self.tries + (not refused)
+        self.last = f"{error.kind}: {error}"
+        doubled = FIRST_PAUSE * 2 ** (min(self.refusals if refused else self.tries, 9) - 1)
+        return error.retry_after or min(LONGEST_PAUSE, doubled)
 
 
 class Sender:
-    """The calls of one model: from the ledger, from the same call under way, or from the provider."""
+    """The calls of one model."""
 
     def __init__(self, account: Account, llm: LLM):
         self.account, self.llm, self.limiter = account, llm, Limiter(llm.concurrency)
         self.started = False
+        identity = llm.identity()
+        self.name = str(identity["model"])
+        self.identity = canonical(identity)
+        self._requests = llm.requests_per_minute and Quota(llm.requests_per_minute)
+        self._tokens = llm.tokens_per_minute and Quota(llm.tokens_per_minute)
         self._price: Price | None = None
+        self._patience = PATIENCE * llm.timeout
         self._starting = asyncio.Lock()
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
+        self._failures = 0  # in a row
+        self._gave_way = False
 
-    async def ask(self, call: Call, messages: Sequence[Message], schema: Mapping[str, Any]) -> Answer:
+    # --- one call -----------------------------------------------------------------------------------------------------
+
+    async def ask(self, call: Call, messages: Sequence[Message], shape: Shape) -> Answer:
         """The answer of a call. Raises RowFault, or what ends the run: BudgetReached, ProviderDown, MissingInput, Stopped."""
-        if found := self.account.ledger.find(call.key):
-            answer = self._cached(call, found)
+        if (known := self.known(call)) is not None:
             self.account.tell()
-            return answer
+            return known
         if call.key in self._under_way:
             answer = await asyncio.shield(self._under_way[call.key])
             self.account.ledger.use(call)
@@ -75,8 +77,9 @@ class Sender:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._under_way[call.key] = future
         try:
-            await self._start()
-            answer = await self._send(call, messages, schema)
+            if not self.started:
+                await self._start()
+            answer = await self._send(call, messages, shape)
             future.set_result(answer)
             return answer
         except BaseException as error:
@@ -87,91 +90,147 @@ class Sender:
             del self._under_way[call.key]
             self.account.tell()
 
+    def known(self, call: Call) -> Answer | None:
+        """The answer that the ledger has."""
+        found = self.account.ledger.find(call.key)
+        return None if found is None else self._cached(call, found)
+
+    def give_way(self, to: str, fault: Exception) -> None:
+        """Say, once, that another model takes over."""
+        if not self._gave_way:
+            self._gave_way = True
+            self.account.report({"event": "note", "text": f"{self.llm.model} is out: {to} takes over. {fault}"})
+
     def _cached(self, call: Call, found: Found) -> Answer:
         self.account.cached += 1
         self.account.ledger.use(call)
         return Answer(**found.answer)
 
-    async def _send(self, call: Call, messages: Sequence[Message], schema: Mapping[str, Any]) -> Answer:
+    async def _send(self, call: Call, messages: Sequence[Message], shape: Shape) -> Answer:
         """Send until there is an answer, or a reason to give up."""
-        account, reserve = self.account, self._reserve(messages, schema)
-        patience = PATIENCE * self.llm.timeout
-        troubled = 0.0  # seconds of attempts and pauses; waiting for a turn is no trouble
-        tries = refusals = 0
+        most = most_tokens(messages, shape)
+        reserve = self._worst_case(most)
+        trouble = Trouble()
         while True:
-            pause, trouble = HELD_PAUSE, "another process has had this call under way all the time"
-            async with self.limiter.slot() as cuts:
-                began, settled, change = time.monotonic(), account.settled, account.change
-                outcome = await account.ledger.claim(call, reserve, account.caps)
-                if isinstance(outcome, Claimed):
-                    try:
-                        return await self._attempt(outcome.attempt, call, messages, schema, reserve, cuts)
-                    except ProviderDown as error:
-                        self.limiter.close(error)
-                        raise
-                    except CallError as error:
-                        if error.kind in ("auth", "quota"):  # for good: who waits fails at once
-                            down = ProviderDown(f"{self.llm.model}: {error}. Mend that, then run the same again")
-                            self.limiter.close(down)
-                            raise down from None
-                        if error.kind == "bad_request":
-                            raise RowFault("bad_request", str(error)) from None
-                        refused = error.kind == "rate_limit"
-                        if refused and (error.retry_after or 0.0) > patience:  # the day's share is used up
-                            down = ProviderDown(
-                                f"{self.llm.model}: it takes no call for the next {error.retry_after:.0f} s: {error}. "
-                                "What is done is kept; run the same again then"
-                            )
-                            self.limiter.close(down)
-                            raise down from None
-                        refusals, tries = refusals + refused, tries + (not refused)
-                        pause = error.retry_after or FIRST_PAUSE * 2 ** (min(refusals if refused else tries, 9) - 1)
-                        pause = pause if error.retry_after else min(LONGEST_PAUSE, pause)
-                        trouble = f"{error.kind}: {error}"
-                troubled += time.monotonic() - began
-            match outcome:
-                case Found():
-                    return self._cached(call, outcome)
-                case NoRoom(scope, left):
-                    if account.settled == settled and not account.out:
-                        cap = "this run" if scope.startswith("run/") else f"the month ({MONTH_CAP}, {scope[6:]})"
-                        raise BudgetReached(
-                            f"the cap of {cap} is met: ${max(0.0, left):.4f} is left, and the next call of {self.llm.model} "
-                            f"may cost ${reserve / 1e9:.4f}. What is done is kept; raise the cap and run again to continue"
-                        )
-                    if account.settled == settled:
-                        await change.wait()
-                    continue
-                case Held() | Claimed():
-                    pass
+            outcome, settled = await self._claim(call, reserve)
+            if isinstance(outcome, Claimed):
+                try:
+                    return await self._attempt(outcome.attempt, call, messages, shape, most, reserve, trouble)
+                except CallError as error:
+                    self._give_up(error)
+                    pause = trouble.met(error)
+            elif isinstance(outcome, Found):
+                return self._cached(call, outcome)
+            elif isinstance(outcome, NoRoom):
+                await self._room(outcome, settled, reserve)
+                continue
+            elif isinstance(outcome, InBatch):
+                raise RecipeError(
+                    f"{self.llm.model}: calls of this step are out in a batch, which an earlier run handed in: set batch: true to "
+                    "wait for it"
+                )
+            else:
+                pause, trouble.last = HELD_PAUSE, "another process has had this call under way all the time"
             pause *= random.uniform(1.0, 1.3)
-            troubled += pause
-            if tries >= TRIES or troubled > patience:
-                raise RowFault("provider", trouble)
+            trouble.seconds += pause
+            if trouble.tries >= TRIES or trouble.seconds > self._patience:
+                raise RowFault("provider", trouble.last)
             await self.limiter.sleep(pause)
 
+    async def _claim(self, call: Call, reserve: int) -> tuple[Outcome, int]:
+        """What the ledger says to sending this call, and how many attempts had settled before. Whoever may send it stays near
+        the limiter's door until it is in."""
+        account = self.account
+        await self.limiter.approach()
+        claimed = False
+        try:
+            settled = account.settled
+            outcome = await account.ledger.claim(call, reserve, account.caps)
+            claimed = isinstance(outcome, Claimed)
+        finally:
+            if not claimed:
+                self.limiter.depart()
+        return outcome, settled
+
     async def _attempt(
-        self, attempt: int, call: Call, messages: Sequence[Message], schema: Mapping[str, Any], reserve: int, cuts: int
+        self,
+        attempt: int,
+        call: Call,
+        messages: Sequence[Message],
+        shape: Shape,
+        most: int,
+        reserve: int,
+        trouble: Trouble,
     ) -> Answer:
-        """One request, and its end in the ledger, whatever that is."""
-        account, began = self.account, time.monotonic()
+        """One request in its turn, and its end in the ledger, whatever that is."""
+        account = self.account
         account.out += bool(reserve)
-        account.in_flight += 1
+        try:
+            cuts = await self._turn(attempt, most)
+            began = time.monotonic()
+            try:
+                try:
+                    answer = await self._exchange(attempt, call, messages, shape, cuts)
+                finally:
+                    seconds = time.monotonic() - began
+                    trouble.seconds += seconds
+                counts = _possible(answer.prompt_tokens, most), _possible(answer.answer_tokens, self.llm.max_tokens)
+                nano = self._cost(answer, counts, reserve)
+                cost = None if nano is None else nano / NANO
+                answer = replace(answer, prompt_tokens=counts[0], answer_tokens=counts[1], cost=cost)
+                kept = {name: getattr(answer, name) for name in KEPT}
+                await account.ledger.answered(attempt, call, kept, nano, seconds)
+            finally:
+                self.limiter.saved()
+        finally:
+            account.out -= bool(reserve)
+            account.settled += 1
+            account.settle()
+        if self._tokens:  # booked as the longest
+            self._tokens.take(-max(0, most + self.llm.max_tokens - sum(counts)))
+        account.answered += 1
+        account.answer_tokens += answer.answer_tokens
+        return answer
+
+    async def _turn(self, attempt: int, most: int) -> int:
+        """Wait for a turn to send, which ends with the limiter's leave(); the number of the limiter's cuts so far."""
+        try:
+            try:
+                cuts = await self.limiter.enter()
+            finally:
+                self.limiter.depart()
+            try:
+                await self._quotas(most)
+            except BaseException:
+                self.limiter.leave()
+                self.limiter.saved()
+                raise
+        except BaseException:
+            self.account.ledger.failed(attempt, "not_sent", paid=False, latency=0.0)
+            raise
+        return cuts
+
+    async def _exchange(self, attempt: int, call: Call, messages: Sequence[Message], shape: Shape, cuts: int) -> Answer:
+        """The provider's answer; anything else closes the attempt."""
+        account, began, llm = self.account, time.monotonic(), self.llm
 
         def failed(kind: str, *, paid: bool) -> None:
             account.ledger.failed(attempt, kind, paid=paid, latency=time.monotonic() - began)
 
+        account.in_flight += 1
         try:
             try:
-                async with asyncio.timeout(self.llm.timeout):
-                    answer = await self.llm.answer(messages, seed=int(call.key[:8], 16) & 0x7FFFFFFF, schema=schema)
+                async with asyncio.timeout(llm.timeout):
+                    seed = int(call.key[:8], 16) & 0x7FFFFFFF
+                    answer = await llm.answer(messages, seed=seed, schema=shape.schema)
             except TimeoutError:
-                raise CallError("timeout", f"no answer within {self.llm.timeout:g} s") from None
-            answer = replace(
-                answer, text=answer.text.encode("utf-8", "replace").decode()
-            )  # half characters can not be kept
-            nano = self._cost(answer, reserve)
-            answer = replace(answer, cost=None if nano is None else nano / NANO)
+                raise CallError("timeout", f"no answer within {llm.timeout:g} s") from None
+            self._failures = 0
+            self.limiter.succeeded(cuts)
+            if answer.pause:
+                self.limiter.hold(answer.pause)
+            text = answer.text.encode("utf-8", "replace").decode()  # half characters can not be kept
+            return answer if text == answer.text else replace(answer, text=text)
         except CallError as error:
             failed(error.kind, paid=error.kind == "timeout")  # a call that was lost on the way may still be billed
             if error.kind == "rate_limit":
@@ -179,37 +238,80 @@ class Sender:
             raise
         except BaseException as error:
             failed(type(error).__name__, paid=isinstance(error, asyncio.CancelledError))
+            if isinstance(error, ProviderDown):
+                self.limiter.close(error)
             raise
-        else:
-            await account.ledger.answered(attempt, call, asdict(answer), nano, time.monotonic() - began)
         finally:
-            account.out -= bool(reserve)
             account.in_flight -= 1
-            account.settled += 1
-            account.settle()
-        self.limiter.succeeded(cuts)
-        account.answered += 1
-        return answer
+            self.limiter.leave()
 
-    def _cost(self, answer: Answer, reserve: int) -> int | None:
-        """What an answer cost, in billionths of a dollar; the worst case where the provider did not count its tokens."""
+    def _give_up(self, error: CallError) -> None:
+        """Raise what ends the row, or the run, where sending again is of no use."""
+        if error.kind == "bad_request":
+            raise RowFault("bad_request", str(error)) from None
+        if error.kind in ("auth", "quota"):
+            self._out(f"{error}. Mend that, then run the same again")
+        if error.kind == "rate_limit":
+            if (error.retry_after or 0.0) > self._patience:  # the day's share is used up
+                self._out(
+                    f"it takes no call for the next {error.retry_after:.0f} s: {error}. What is done is kept; run the same "
+                    "again then"
+                )
+            return
+        self._failures += 1
+        if self._failures >= OUT_OF_ORDER:
+            self._out(f"{self._failures} calls in a row failed, the last with: {error}. What is done is kept")
+
+    def _out(self, words: str) -> NoReturn:
+        """The model is out for good: who waits fails at once."""
+        down = ProviderDown(f"{self.llm.model}: {words}")
+        self.limiter.close(down)
+        raise down from None
+
+    # --- money and quotas ---------------------------------------------------------------------------------------------
+
+    async def _room(self, no_room: NoRoom, settled: int, reserve: int) -> None:
+        """Wait until money may have come back. Raises BudgetReached when none is out."""
+        account = self.account
+        if account.settled == settled and not account.out:
+            scope = no_room.scope
+            cap = "this run" if scope.startswith("run/") else f"the month ({MONTH_CAP}, {scope[6:]})"
+            raise BudgetReached(
+                f"the cap of {cap} is met: ${max(0.0, no_room.left):.4f} is left, and the next call of {self.llm.model} "
+                f"may cost ${reserve / NANO:.4f}. What is done is kept; raise the cap and run again to continue"
+            )
+        await account.settled_since(settled)
+
+    async def _quotas(self, most: int) -> None:
+        wait = self._requests.take(1) if self._requests else 0.0
+        if self._tokens:
+            wait = max(wait, self._tokens.take(most + self.llm.max_tokens))
+        if wait:
+            await self.limiter.sleep(wait)
+
+    def _cost(self, answer: Answer, counts: tuple[int, int], reserve: int) -> int | None:
+        """What an answer of so many tokens (prompt, answer) cost, in billionths of a dollar; the worst case where the provider
+        did not count them."""
         if answer.cost is not None:
             return worst_case(answer.cost)
         if not self._price:
             return None
-        if answer.prompt_tokens <= 0 or answer.answer_tokens < bool(answer.text):
+        if not counts[0] or counts[1] < bool(answer.text):
             return reserve
-        return worst_case(answer.prompt_tokens * self._price[0] + answer.answer_tokens * self._price[1])
+        return worst_case(counts[0] * self._price.prompt + counts[1] * self._price.answer)
 
-    def _reserve(self, messages: Sequence[Message], schema: Mapping[str, Any]) -> int:
-        """The call's worst case in billionths of a dollar: a token for each byte sent, and the longest answer."""
+    def _worst_case(self, most: int) -> int:
+        """Of a call whose prompt takes so many tokens at most, in billionths of a dollar."""
         if not self._price:
             return 0
-        sent = sum(len(message.content.encode("utf-8", "replace")) + 16 for message in messages)
-        sent += (
-            2 * len(json.dumps(schema, ensure_ascii=False).encode()) + 256
-        )  # the provider wraps it in words of its own
-        return worst_case(sent * self._price[0] + self.llm.max_tokens * self._price[1])
+        return worst_case(most * self._price.prompt + self.llm.max_tokens * self._price.answer)
+
+    # --- start --------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop the model, if it was started."""
+        if self.started:
+            await self.llm.stop()
 
     async def _start(self) -> None:
         """Make the model ready, once; when that fails, every other call fails with the same words."""
@@ -237,3 +339,14 @@ class Sender:
                 f"the model {llm.model} was first seen at {first} and is now at {place}: answers of two models under one "
                 "name would be mixed. Tell them apart (or, if they are the same, say so from now on) with revision: in llm:"
             )
+
+
+def most_tokens(messages: Sequence[Message], shape: Shape) -> int:
+    """The most tokens a prompt can take: one for each byte sent. The provider wraps the schema in words of its own."""
+    sent = sum(len(message.content.encode("utf-8", "replace")) + 16 for message in messages)
+    return sent + 2 * len(shape.text.encode()) + 256
+
+
+def _possible(count: int, most: int) -> int:
+    """A provider's count of tokens; zero, which is no count, where it can not be one."""
+    return count if 0 <= count <= ABSURD * most else 0

@@ -1,6 +1,8 @@
 """A run's folder: the only module that knows what lies where inside it.
 
     runs/NAME/  recipe.lock.yaml  manifest.json  report.html  log.jsonl
+                run.json (its name for the ledger, where its recipe came from, the prices it began with)
+                retries.json (what was asked again)  left.json (what a run that stopped left undone)
       DATASET/  data/LANG/SPLIT-*.parquet  rejected/*.parquet  README.md  dataset.json  work/ (kept segments)
       train/STAGE/  adapter, log, card, stage.json      eval/*.json
 
@@ -84,11 +86,59 @@ class RunFolder:
     @property
     def run_id(self) -> str:
         """What the ledger knows this run by, over all its resumes and wherever the folder is moved; made when first asked."""
-        facts = self.read_json("run.json")
-        if facts is None:
-            facts = {"id": uuid.uuid4().hex}
+        facts = self._known()
+        if "id" not in facts:
+            facts["id"] = uuid.uuid4().hex
             self.write_json("run.json", facts)
         return str(facts["id"])
+
+    @property
+    def origin(self) -> Path | None:
+        """The folder that the recipe came from, which its relative paths start from; None when it is not there (any more),
+        as on another machine."""
+        folder = self._known().get("origin")
+        return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+
+    @property
+    def data_dir(self) -> Path | None:
+        """The data folder that the recipe named; None when it named none, or it is not there."""
+        folder = self._known().get("data_dir")
+        return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+
+    @property
+    def prices(self) -> dict[str, Any]:
+        """The prices this run began with, by the name of the model in the recipe."""
+        return dict(self._known().get("prices", {}))
+
+    def remember(self, **facts: object) -> None:
+        """Keep facts of the run itself: ``origin`` and ``data_dir`` (as text), ``prices``."""
+        known = self._known()
+        if {**known, **facts} != known:
+            self.write_json("run.json", {**known, **facts})
+
+    def _known(self) -> dict[str, Any]:
+        return self.read_json("run.json") or {}
+
+    @property
+    def retries(self) -> dict[str, dict[str, int]]:
+        """How often rows were asked about again: {name of the step's part: {row id: times}}."""
+        return self.read_json("retries.json") or {}
+
+    @retries.setter
+    def retries(self, times: Mapping[str, Mapping[str, int]]) -> None:
+        self.write_json("retries.json", times)
+
+    @property
+    def left(self) -> dict[str, Any] | None:
+        """What a run that stopped left undone of the step it was at; None when it came to its end."""
+        return self.read_json("left.json")
+
+    @left.setter
+    def left(self, facts: Mapping[str, Any] | None) -> None:
+        if facts is None:
+            (self.root / "left.json").unlink(missing_ok=True)
+        else:
+            self.write_json("left.json", facts)
 
     def log(self, event: str, **facts: object) -> None:
         """Append one line to log.jsonl: never a prompt, a row or a key."""

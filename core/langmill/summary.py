@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langmill import training
@@ -42,7 +42,8 @@ def summary(assembly: Assembly, store: RunFolder) -> dict[str, Any]:
         for score in facts["scores"]
     ]
     calls = (store.read_json("manifest.json") or {}).get("calls")
-    return {"folder": str(store.root), "datasets": datasets, "stages": stages, "scores": scores, "calls": calls}
+    done = {"datasets": datasets, "stages": stages, "scores": scores, "calls": calls}
+    return {"folder": str(store.root), **done, "left": store.left}
 
 
 def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
@@ -68,9 +69,18 @@ def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
         ]
         yield f"stage {stage}: {', '.join(losses) or 'done' if done else 'not trained'}"
     yield from _score_lines(assembly, facts["scores"])
+    if facts["left"]:
+        yield left_words(facts["left"])
     if any(llm.demonstration for llm in assembly.models.values()):
         yield "the writing model is fit for demonstration only: this run shows the way through, not quality"
     yield f"report: {store.report}" if store.report.exists() else f"folder: {store.root}"
+
+
+def left_words(left: Mapping[str, Any]) -> str:
+    """What a run that stopped has left of the step it was at, and about what that costs."""
+    money = f", about ${left['dollars']:.4f} more for this step" if left["dollars"] else ""
+    spent = f" (${left['spent']:.4f} spent so far)" if left["spent"] else ""
+    return f"left of {left['dataset']} {left['step']}: {left['rows']:,} of {left['of']:,} rows{money}{spent}"
 
 
 def _score_lines(assembly: Assembly, scores: list[dict[str, Any]]) -> Iterator[str]:

@@ -389,6 +389,35 @@ def test_single_faults(recipe: Path, old: str, new: str, line: int, place: str, 
     assert [(fault.line, words in fault.message) for fault in found] == [(line, True)]
 
 
+@pytest.mark.parametrize(
+    ("models", "line", "place", "words"),
+    [
+        ("big: {model: scripted/a, fallback: smal}\n  small: {model: scripted/b}", 6, "models.big.fallback", "Did you mean 'small'?"),
+        ("big: {model: scripted/a, fallback: llm}", 6, "models.big.fallback", "there is no model under models: 'llm'; possible: big"),
+        ("big: {model: scripted/a, fallback: big}", 6, "models.big.fallback", "'big' can not take over from itself"),
+        (
+            "big: {model: scripted/a, fallback: mid}\n  mid: {model: scripted/b, fallback: end}\n"
+            "  end: {model: scripted/c, fallback: mid}",
+            7, "models.mid.fallback", "in a circle: mid -> end -> mid",
+        ),
+    ],
+)  # fmt: skip
+def test_who_takes_over_is_there_and_comes_to_an_end(
+    recipe: Path, models: str, line: int, place: str, words: str
+) -> None:
+    (fault,) = faults(changed(recipe, "big: {model: openai/gpt/4, temperature: 0.1}", models))
+    assert (fault.line, fault.place) == (line, place)
+    assert words in fault.message
+
+
+def test_the_recipes_own_model_has_one_that_takes_over(recipe: Path) -> None:
+    whole = build(changed(recipe, "llm: {model: scripted/known}", "llm: {model: scripted/known, fallback: big}"))
+    assert whole.models["llm"].fallback == "big"
+    (fault,) = faults(changed(recipe, "fallback: big", "fallback: bog"))
+    assert fault.place == "llm.fallback"
+    assert "Did you mean 'big'?" in fault.message
+
+
 def test_scoring_the_base_needs_training(recipe: Path) -> None:
     text = recipe.read_text("utf-8")
     start, end = text.index("train:"), text.index("eval:")

@@ -147,19 +147,20 @@ def test_one_bad_write_spoils_no_other(ledger: Ledger) -> None:
     assert [bool(ledger.find(key)) for key in "abc"] == [True, False, True]
 
 
-def test_a_full_disk_is_said_in_plain_words(ledger: Ledger) -> None:
-    pages = ledger._writer.execute("PRAGMA page_count").fetchone()[0]
-    ledger._writer.execute(f"PRAGMA max_page_count = {pages}")
-    big = {**ANSWER, "text": "x" * 100_000}
-
+def test_a_claim_that_nobody_waits_for_any_more_is_given_back(ledger: Ledger) -> None:
     async def work() -> None:
-        claimed = await ledger.claim(call("a"), 0, {})
-        assert isinstance(claimed, Claimed)
-        await ledger.answered(claimed.attempt, call("a"), big, 0, 0.1)
+        tasks = [asyncio.create_task(ledger.claim(call(key), NANO, {})) for key in "ab"]
+        await asyncio.sleep(0)  # both are queued
+        tasks[0].cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(outcomes[0], asyncio.CancelledError)
+        assert isinstance(outcomes[1], Claimed)
+        assert isinstance(await ledger.claim(call("a"), NANO, {"run": 2 * NANO}), Claimed)
 
-    with pytest.raises(FactoryError, match=r"ledger\.sqlite.*full.*run the same command again"):
-        asyncio.run(work())
-    assert ledger.find("a") is None
+    asyncio.run(work())
+    rows = ledger._reader.execute("SELECT key, status, kind, cost FROM attempts ORDER BY id").fetchall()
+    assert rows == [("a", "failed", "CancelledError", 0), ("b", "sent", "", None), ("a", "sent", "", None)]
+    assert ledger.spent("run") == 2.0
 
 
 # --- other processes ---------------------------------------------------------------------------------------------------

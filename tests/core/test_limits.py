@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
-from langmill.limits import Limiter
+from langmill.limits import BURST, NEAR, START, Limiter, Quota
+
+
+@contextlib.asynccontextmanager
+async def slot(limiter: Limiter) -> AsyncIterator[int]:
+    cuts = await limiter.enter()
+    try:
+        yield cuts
+    finally:
+        limiter.leave()
+        limiter.saved()
 
 
 def test_a_burst_of_refusals_halves_the_limit_once() -> None:
     async def work() -> None:
-        limiter = Limiter(100)
-        assert limiter.limit == 32
+        limiter = Limiter(32)
         async with contextlib.AsyncExitStack() as stack:
-            sent = [await stack.enter_async_context(limiter.slot()) for _ in range(32)]
+            sent = [await stack.enter_async_context(slot(limiter)) for _ in range(32)]
             for cuts in sent:
                 limiter.refused(cuts, None)
         assert (limiter.limit, limiter.cuts) == (16, 1)
@@ -31,13 +41,76 @@ def test_a_burst_of_refusals_halves_the_limit_once() -> None:
 
 def test_the_limit_doubles_until_the_first_refusal() -> None:
     async def work() -> None:
-        limiter = Limiter(100)
-        for _ in range(32):
+        limiter = Limiter(3 * START)
+        assert limiter.limit == START
+        for _ in range(START):
             limiter.succeeded(limiter.cuts)
-        assert limiter.limit == 64
-        for _ in range(100):
+        assert limiter.limit == 2 * START
+        for _ in range(2 * START):
             limiter.succeeded(limiter.cuts)
-        assert limiter.limit == 100
+        assert limiter.limit == 3 * START
+
+    asyncio.run(work())
+
+
+def test_a_provider_that_says_when_it_has_room_again_is_not_asked_before() -> None:
+    async def work() -> None:
+        limiter = Limiter(4)
+        limiter.hold(0.2)
+        limiter.hold(0.01)  # the longest holds
+        entering = [asyncio.ensure_future(limiter.enter()) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert not any(job.done() for job in entering)
+        assert await asyncio.wait_for(asyncio.gather(*entering), 5) == [0, 0, 0]
+
+    asyncio.run(work())
+
+
+def test_a_slow_disk_holds_the_calls_up() -> None:
+    async def work() -> None:
+        limiter = Limiter(8)
+        for _ in range(8):
+            await limiter.enter()
+        for _ in range(8):
+            limiter.leave()  # answered, not yet on disk
+        for _ in range(8 // NEAR):
+            await asyncio.wait_for(limiter.enter(), 5)
+        waiting = asyncio.ensure_future(limiter.enter())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        limiter.saved()
+        await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(work())
+
+
+def test_few_approach_before_they_have_room() -> None:
+    async def work() -> None:
+        limiter = Limiter(4)
+        near = [asyncio.ensure_future(limiter.approach()) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        assert sum(job.done() for job in near) == 4 // NEAR
+        for _ in range(3):
+            limiter.depart()
+        await asyncio.wait_for(asyncio.gather(*near), 5)
+        late = asyncio.ensure_future(limiter.approach())
+        await asyncio.sleep(0)
+        limiter.close(ValueError("over"))
+        with pytest.raises(ValueError, match="over"):
+            await late
+
+    asyncio.run(work())
+
+
+def test_a_quota_lets_a_seconds_worth_go_at_once_and_spreads_the_rest() -> None:
+    async def work() -> None:
+        quota = Quota(600)  # ten a second
+        waits = [quota.take(1) for _ in range(31)]
+        assert waits[:10] == [0.0] * 10
+        assert waits[20] == pytest.approx(20 * 0.1 - BURST, abs=0.05)
+        assert waits[30] == pytest.approx(30 * 0.1 - BURST, abs=0.05)
+        quota.take(-31)
+        assert quota.take(1) == 0.0
 
     asyncio.run(work())
 
@@ -45,12 +118,12 @@ def test_the_limit_doubles_until_the_first_refusal() -> None:
 def test_a_provider_that_takes_nothing_is_left_alone_for_as_long_as_it_says() -> None:
     async def work() -> None:
         limiter = Limiter(4)
-        async with limiter.slot() as cuts:
+        async with slot(limiter) as cuts:
             limiter.refused(cuts, 0.2)
         entered: list[int] = []
 
         async def enter() -> None:
-            async with limiter.slot():
+            async with slot(limiter):
                 entered.append(1)
 
         waiting = asyncio.ensure_future(enter())
@@ -67,10 +140,10 @@ def test_a_cancelled_call_takes_no_turn_along() -> None:
         order: list[str] = []
 
         async def enter(name: str) -> None:
-            async with limiter.slot():
+            async with slot(limiter):
                 order.append(name)
 
-        async with limiter.slot():
+        async with slot(limiter):
             first, second = (asyncio.ensure_future(enter(name)) for name in ("first", "second"))
             await asyncio.sleep(0)
         first.cancel()  # its turn has come, and it does not take it
@@ -126,7 +199,7 @@ def test_no_more_than_the_limit_are_in_flight_and_all_have_their_turn() -> None:
 
         async def one() -> None:
             nonlocal most, done
-            async with limiter.slot() as cuts:
+            async with slot(limiter) as cuts:
                 most = max(most, limiter.in_flight)
                 await asyncio.sleep(0)
                 done += 1
@@ -143,10 +216,10 @@ def test_closing_reaches_those_who_wait_those_who_sleep_and_those_who_come_later
         limiter = Limiter(1)
 
         async def enter() -> None:
-            async with limiter.slot():
+            async with slot(limiter):
                 pass
 
-        async with limiter.slot():
+        async with slot(limiter):
             jobs = [asyncio.ensure_future(enter()), asyncio.ensure_future(limiter.sleep(600))]
             await asyncio.sleep(0)
             limiter.close(ValueError("first"))

@@ -200,9 +200,7 @@ def test_a_killed_stage_goes_on_and_the_data_trains_elsewhere(bench, tmp_path):
 
 
 def test_a_run_continues_from_its_own_folder(writing):
-    """The plugin file travels in it; sources are named by an absolute path here."""
-    path = json.dumps(str(writing.folder / "data/qa.en.jsonl"))
-    writing.write("small.yaml", OPEN.replace("data/qa.en.jsonl", path.strip('"')))
+    """The plugin file travels in it; the recipe's relative paths are told from where the recipe is."""
     assert writing.factory("run", "small.yaml").code == 0
     calls = len(writing.calls())
     again = writing.factory("run", "runs/small")
@@ -213,6 +211,38 @@ def test_a_run_continues_from_its_own_folder(writing):
     assert "(kept)" not in fresh.err
     assert len(writing.calls()) == calls
     assert (writing.run().root / "writer.py").is_file()
+    for command in ("check", "plan", "preview"):
+        said = writing.factory(command, "runs/small")
+        assert said.code == 0, said.err
+        assert "absent" not in said.err
+
+
+def test_a_run_without_the_folder_of_its_recipe_says_so(bench):
+    """Scripted answers and the data folder are told from there too."""
+    bench.data("qa.en.jsonl")
+    bench.script()
+    (bench.folder / "data").rename(bench.folder / "sets")
+    recipe = OPEN.replace("plugins: [writer.py]\n", "data_dir: sets\n").replace("data/qa", "$data_dir/qa")
+    bench.write("small.yaml", recipe.replace("writer/one", "scripted/writer, answers: script.jsonl"))
+    assert bench.factory("run", "small.yaml", "--limit", "1").code == 0
+    asked = len(bench.calls())
+    again = bench.factory("run", "runs/small")
+    assert again.code == 0, again.err
+    assert len(bench.calls()) > asked, "sources, data folder and script are found"
+
+    there = bench.folder.with_name("there")
+    shutil.move(bench.run().root, there)
+    here, gone = bench.folder, bench.folder.with_name("gone")
+    here.rename(gone)
+    bench.folder = gone
+    said = bench.factory("run", str(there))
+    no_traceback(said)
+    assert "the folder that this run's recipe came from is not here" in said.err
+    assert f"factory run RECIPE --out {there}" in said.err
+    assert bench.factory("run", str(there), "--only", "eval").code == 0
+    gone.rename(here)
+    bench.folder = here
+    assert bench.factory("run", str(there)).code == 0, "where it came from is not forgotten meanwhile"
 
 
 def test_swapping_the_provider_is_one_word(writing):
@@ -398,8 +428,67 @@ def test_a_budget_of_nothing_sends_nothing(writing):
     no_traceback(said, 3)
     assert "the cap of this run is met" in said.err
     assert "raise the cap and run again" in said.err
+    assert "left of open expand: 14 of 14 rows\n" in said.err
     assert writing.calls() == []
     assert writing.factory(*priced, "--max-cost", "100000").code == 0
+
+
+def test_what_a_cap_leaves_is_told_with_its_price_and_done_later(writing):
+    writing.data("qa.fr.jsonl")
+    two = OPEN.replace("languages: [en]", "languages: [en, fr]").replace("from: [qa]", "from: [qa, more]")
+    more = "  more: {use: jsonl, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}\ndatasets:"
+    writing.write("small.yaml", two.replace("datasets:", more))
+    # $0.15 an answer; what a call may cost at the most is somewhat below $3
+    priced = ("run", "small.yaml", "--set", "llm.dollars=0.001", "--set", "llm.concurrency=1", "--json")
+    said = writing.factory(*priced, "--max-cost", "5.3")
+    no_traceback(said, 3)
+    done = len(writing.answered())
+    assert 14 < done < 25
+    left = json.loads(said.out)["left"]
+    assert (left["dataset"], left["step"], left["rows"], left["of"]) == ("open", "expand", 25 - done, 25)
+    assert left["dollars"] == pytest.approx(0.15 * (25 - done))
+    assert left["spent"] == pytest.approx(0.15 * done)
+    told = f"left of open expand: {25 - done} of 25 rows, about ${0.15 * (25 - done):.4f} more for this step"
+    assert told in said.err
+    assert told in writing.factory("status", "runs/small").err
+    assert writing.run().dataset_facts("open") is None
+    again = writing.factory(*priced, "--max-cost", "100")
+    assert again.code == 0, again.err
+    assert len(writing.calls()) == len(set(writing.answered())) == 25
+    assert json.loads(again.out)["left"] is None
+
+
+OUT_OF_MONEY = """\
+        if Path(__file__).with_name("empty").exists() and "Rédigez une" in messages[-1].content:
+            while getattr(Writer, "answered", 0) < 14:
+                await asyncio.sleep(0.01)
+            raise CallError("quota", "no money")
+        Writer.answered = getattr(Writer, "answered", 0) + 1
+"""
+
+
+def test_a_provider_that_is_out_leaves_what_is_done(writing):
+    writing.data("qa.fr.jsonl")
+    two = OPEN.replace("languages: [en]", "languages: [en, fr]").replace("from: [qa]", "from: [qa, more]")
+    more = "  more: {use: jsonl, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}\ndatasets:"
+    writing.write("small.yaml", two.replace("datasets:", more))
+    text = (writing.folder / "writer.py").read_text("utf-8")
+    writing.write("writer.py", text.replace("        down = Path", OUT_OF_MONEY + "        down = Path"))
+    writing.write("empty", "")
+    said = writing.factory("run", "small.yaml", "--set", "llm.concurrency=32")
+    no_traceback(said, 1)
+    assert "no money" in said.err
+    assert "left of open expand: 11 of 25 rows" in said.err
+    (writing.folder / "empty").unlink()
+    assert len(writing.answered()) == 14
+    (whole,) = (writing.run().root / "open/work/00 expand").glob("*.parquet")
+    before = whole.stat().st_mtime_ns
+    done = set(writing.answered())
+    assert writing.factory("run", "small.yaml").code == 0
+    calls = Counter(call["key"] for call in writing.calls())
+    assert {calls[key] for key in done} == {1}
+    assert len(set(writing.answered())) == 25
+    assert whole.stat().st_mtime_ns == before, "what was whole is not made again"
 
 
 FULL = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
 from langmill.api import Chat, Drop, Origin, Pack, Row, StepContext, packs_in
-from langmill.languages import PROMPTS, faults_of
+from langmill.errors import RecipeError
+from langmill.languages import PROMPTS, faults_of, read_pack
 from langmill_plugins.filters.language_id import LanguageId
 
 PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}
@@ -58,3 +61,47 @@ def test_each_sample_is_told_as_its_own_language_and_refused_as_another() -> Non
             claimed,
             dict(zip(others, verdicts, strict=True)),
         )
+
+
+def test_the_size_of_a_language_is_measured() -> None:
+    """What real tokenizers make of our own rows lies in the range that the pack states."""
+    if importlib.util.find_spec("litellm") is None:
+        pytest.skip("litellm carries the tokenizers")
+    from langmill_plugins.llms.counting import openai_tokens
+
+    rows = Path(__file__).parents[2] / "recipes" / "data"
+    english = 0
+    for code in CODES:
+        records = [
+            json.loads(line)
+            for kind in ("qa", "passages")
+            for line in (rows / f"{kind}.{code}.jsonl").read_text("utf-8").splitlines()
+        ]
+        text = "\n".join(record.get("text") or f"{record['question']}\n{record['answer']}" for record in records)
+        english = english or len(text)
+        size = PACKS[code].size
+        for model in ("openai/gpt-4o", "openai/gpt-4"):
+            tokens = openai_tokens(model, [text])
+            assert tokens
+            low, high = size.characters_a_token
+            assert low * 0.95 <= len(text) / tokens[0] <= high, (code, model, len(text) / tokens[0])
+        assert 0.8 < len(text) / english / size.of_english < 1.25, (code, len(text) / english)
+
+
+def test_a_pack_that_does_not_say_its_size_has_a_wide_one_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
+    text = (PACKS["es"].folder or Path()).joinpath("pack.yaml").read_text("utf-8")
+    folder = tmp_path / "es"
+    folder.mkdir()
+    (folder / "pack.yaml").write_text(text[: text.index("\nsize:") + 1], "utf-8")
+    low, high = read_pack(folder).size.characters_a_token
+    own = PACKS["es"].size.characters_a_token
+    assert low < own[0] and high > own[1]
+    (folder / "pack.yaml").write_text(text.replace("[3.2, 4.6]", "[4.6, 3.2]"), "utf-8")
+    with pytest.raises(RecipeError, match="lower one first"):
+        read_pack(folder)
+
+
+def test_filler_is_the_language_at_the_length_asked_for() -> None:
+    pack = PACKS["ko"]
+    assert len(pack.filler(1000)) == 1000 and len(pack.filler(0)) == 1
+    assert pack.filler(1000).startswith(pack.identity.sample)

@@ -31,6 +31,7 @@ from langmill.api import (
     StepContext,
     Text,
     packs_in,
+    words,
 )
 from langmill_plugins.augmenters.ask import Ask
 from langmill_plugins.augmenters.expand import Expand
@@ -384,3 +385,61 @@ def test_terms_tell_a_pair_of_the_passage_from_gibberish_in_every_language():
             half = _terms(passage[: len(passage) // 2], spaced)
             assert half <= _terms(passage, spaced) and len(half) > 10
         assert not _terms("jonc-jonc-joncj", spaced) & _terms(passages[0], spaced)
+
+
+# --- before a run: what is expected ---
+
+EXPLAINED = {"explanation": "Vitamin C is needed to make collagen, and scurvy is what comes of its lack."}
+TRANSLATED = {"question": "Qu'est-ce qui cause le scorbut ?", "answer": "Un manque de vitamine C."}
+CHOSEN = {"question": "Quelle vitamine ?", "options": ["A", "C", "D"], "explanation": "", "context": ""}
+PASSAGE = "Scurvy follows a lack of vitamin C. Collagen fails and wounds heal badly. Fresh fruit cures it within days."
+FORETOLD = {
+    "expand": (Expand(), SCURVY, "en", {"expand": {"answer": "A lack of vitamin C, over weeks or months."}}),
+    "explain": (Explain(), ITEM, "en", {"explain": EXPLAINED}),
+    "translate": (Translate(into=("fr",)), SCURVY, "fr", {"translate.fr": TRANSLATED}),
+    "translate_choice": (Translate(into=("fr",)), ITEM, "fr", {"translate.fr": CHOSEN}),
+    "ask": (
+        Ask(count=2),
+        Text(PASSAGE),
+        "en",
+        pairs(
+            ("What follows a lack of vitamin C?", "Scurvy follows a lack of vitamin C."),
+            ("What cures scurvy?", "Fresh fruit cures scurvy within days."),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORETOLD)
+def test_stand_ins_have_the_ids_languages_and_bodies_of_the_rows_to_come(name: str) -> None:
+    part, body, language, answers = FORETOLD[name]
+    parent, context = row("s/1", body), StepContext("datasets.x.steps[0]", 17, PACKS, Path())
+    real = [item for item in run(part, parent, Scripted(answers)) if isinstance(item, Row)]
+    short, long = (list(part.expected(parent, language, length, context)) for length in (80, 800))
+    assert real and [item.id for item in short] == [item.id for item in long] == [item.id for item in real]
+    for item, stand_in, longer in zip(real, short, long, strict=True):
+        assert (stand_in.language, type(stand_in.body)) == (item.language, type(item.body))
+        assert (stand_in.split, stand_in.family, stand_in.origin.parents) == (item.split, item.family, ("s/1",))
+        assert len(words(longer.body)) > len(words(stand_in.body)) + 200
+        if isinstance(item.body, Choice) and isinstance(stand_in.body, Choice):
+            assert stand_in.body.answers == item.body.answers
+            assert bool(stand_in.body.explanation) == bool(item.body.explanation)
+
+
+@pytest.mark.parametrize("name", FORETOLD)
+def test_an_answer_is_foretold_from_terse_to_talkative_and_smaller_where_writing_is_dense(name: str) -> None:
+    part, body, _, _ = FORETOLD[name]
+    context = StepContext("datasets.x.steps[0]", 17, PACKS, Path())
+    sizes = {code: part.answer_size(row("s/1", body), code, context) for code in ("fr", "zh")}
+    low, high = sizes["fr"] or (0, 0)
+    assert 0 < low < high < 8 * low
+    assert sizes["zh"] and sizes["zh"][1] < high
+
+
+def test_a_longer_row_is_foretold_a_longer_translation_and_no_shorter_expansion() -> None:
+    context = StepContext("datasets.x.steps[0]", 17, PACKS, Path())
+    longer = Chat.of(SCURVY.question, "x" * 390)
+    for part, language in ((Translate(into=("fr",)), "fr"), (Expand(), "en")):
+        short, long = (part.answer_size(row("s/1", body), language, context) for body in (SCURVY, longer))
+        assert short and long and long[0] > short[0]
+    assert (Expand().answer_size(row("s/1", longer), "en", context) or (0, 0))[0] > 390, "it must be longer"

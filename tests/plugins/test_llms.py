@@ -21,8 +21,9 @@ from langmill.api import LLM, Answer, CallError, Context, Message, MissingInput,
 from langmill.calls import Engine
 from langmill.errors import RowFault
 from langmill.ledger import Ledger
-from langmill_plugins.llms.litellm import LiteLLM, Prices, call_error, closed
+from langmill_plugins.llms.litellm import LiteLLM, Prices, call_error
 from langmill_plugins.llms.local import Local
+from langmill_plugins.llms.openai_wire import closed
 from langmill_plugins.llms.replay import Replay
 from langmill_plugins.llms.scripted import NotScripted, Scripted
 
@@ -95,26 +96,50 @@ def test_litellm_asks_any_server_that_speaks_the_dialect(tmp_path: Path) -> None
     assert said.request_id
 
 
+@pytest.mark.parametrize("model", ["openai/some", "mistral/some"])  # over our wire, and through litellm
 @pytest.mark.parametrize(
     ("trouble", "kind", "retry_after"),
     [
         ({"refuse": 1.0, "retry_after": 7}, "rate_limit", 7.0),
         ({"quota": False}, "quota", 0.05),
         ({"key": "another"}, "auth", None),
+        ({"models": [], "unknown": 404}, "auth", None),
+        ({"models": [], "unknown": 400}, "auth", None),
         ({"broken": 1.0}, "server", None),
         ({"drop": 1.0}, "timeout", None),
+        ({"cut": 1.0}, "timeout", None),
         ({"garbage": 1.0}, "timeout", None),
-        ({"latency": 3.0}, "timeout", None),
     ],
 )
-def test_litellm_errors_are_told_apart(
-    tmp_path: Path, trouble: dict[str, Any], kind: str, retry_after: float | None
+def test_errors_are_told_apart(
+    tmp_path: Path, model: str, trouble: dict[str, Any], kind: str, retry_after: float | None
 ) -> None:
     with Provider(**trouble) as server:
-        (said,) = answer(LiteLLM(model="openai/some", api_base=server.url, timeout=0.3), tmp_path, "one")
-        assert server.seen()["requests"] == {"one": 1}  # litellm itself tries once
+        (said,) = answer(LiteLLM(model=model, api_base=server.url), tmp_path, "one")
+        assert server.seen()["requests"] == {"one": 1}  # retries are the core's
     assert isinstance(said, CallError)
     assert (said.kind, said.retry_after) == (kind, retry_after)
+
+
+@pytest.mark.parametrize("model", ["openai/some", "mistral/some"])
+def test_a_call_that_stalls_is_given_up_and_the_next_one_is_not(tmp_path: Path, model: str) -> None:
+    async def work(url: str) -> Answer:
+        llm = LiteLLM(model=model, api_base=url, timeout=0.4)
+        await llm.start(context(tmp_path))
+        try:
+            with pytest.raises(
+                (CallError, TimeoutError)
+            ) as end:  # the deadline is the core's; litellm has one of its own
+                async with asyncio.timeout(0.5):
+                    await llm.answer([Message("user", "stalls")], seed=1)
+            assert getattr(end.value, "kind", "timeout") == "timeout"
+            return await llm.answer([Message("user", "does not")], seed=1)
+        finally:
+            await llm.stop()
+
+    with Provider(stall=0.5, seed=1) as server:
+        assert json.loads(asyncio.run(work(server.url)).text) == {"text": "answer to does not"}
+        assert server.seen()["requests"] == {"stalls": 1, "does not": 1}
 
 
 def test_litellm_tells_a_server_that_is_not_there_and_one_that_lacks_the_model(tmp_path: Path) -> None:
@@ -330,10 +355,24 @@ def test_litellm_refuses_a_provider_that_it_does_not_know(tmp_path: Path, capfd:
 def test_prices_come_from_the_recipe_or_from_litellm() -> None:
     known = LiteLLM(model="openai/gpt-4o-mini").price()
     assert known is not None
-    assert 0 < known[0] < known[1] < 1e-5
-    assert LiteLLM(model="openai/gpt-4o-mini", prices=Prices(input=2, output=6)).price() == (2e-6, 6e-6)
+    assert 0 < known.prompt < known.answer < 1e-5
+    assert known.batch == 0.5
+    assert LiteLLM(model="openai/gpt-4o-mini", prices=Prices(input=2, output=6)).price() == (2e-6, 6e-6, None)
+    assert LiteLLM(model="openai/some", prices=Prices(input=2, output=6, batch=0.4)).price() == (2e-6, 6e-6, 0.4)
     assert LiteLLM(model="openai/nobody-knows").price() is None
-    assert LiteLLM(model="openai/nobody-knows", api_base="http://127.0.0.1:8000/v1").price() == (0.0, 0.0)
+    assert LiteLLM(model="openai/nobody-knows", api_base="http://127.0.0.1:8000/v1").price() == (0.0, 0.0, None)
+
+
+def test_tokens_are_counted_where_the_tokenizer_is_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    texts = ["hello world", "", "<|endoftext|>"]
+    assert LiteLLM(model="openai/gpt-4o-mini").count(texts) == [2, 0, 7]
+    assert LiteLLM(model="azure/gpt-4").count(["hello world"]) == [2]
+    assert Replay(model="replay/openai/gpt-4o-mini").count(texts) == [2, 0, 7]
+    for unknown in ("anthropic/claude-3-5-haiku-latest", "openai/some", "openai/text-davinci-001"):
+        assert LiteLLM(model=unknown).count(texts) is None
+    assert os.environ["TIKTOKEN_CACHE_DIR"] == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []  # nothing was fetched
 
 
 def test_a_price_of_the_recipe_is_what_is_booked(tmp_path: Path) -> None:
@@ -374,13 +413,17 @@ def test_the_packaged_model_answers_in_the_schema(tmp_path: Path) -> None:
         "word " * 3000,
         schema=shape,
     )
+    assert isinstance(said, Answer)
+    assert isinstance(free, Answer)
     for one in (said, free):
-        assert isinstance(one, Answer)
         assert set(json.loads(one.text)) == {"letter", "sure"}
         assert one.finish == "stop"
         assert one.prompt_tokens > 5
     assert isinstance(long, CallError)
     assert long.kind == "bad_request"
+    counted = llm.count(["Vitamin C prevents A) scurvy B) measles. Which?", "Which is right, A or B?"])
+    assert counted is not None
+    assert counted[0] - counted[1] == said.prompt_tokens - free.prompt_tokens  # the template around them is the same
     assert llm._server is None
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     commands = [path.read_bytes() for pid in children if (path := Path(f"/proc/{pid}/cmdline")).exists()]
@@ -391,10 +434,25 @@ def test_the_packaged_model_says_what_it_is() -> None:
     llm = Local(model="local/smollm2-135m-instruct")
     assert llm.languages == {"en"}
     assert llm.demonstration
-    assert llm.price() == (0.0, 0.0)
+    assert llm.price() == (0.0, 0.0, None)
     assert len(str(llm.identity()["sha256"])) == 64
     with pytest.raises(ValueError, match=r"no packaged model is called 'another'.*smollm2-135m-instruct"):
         Local(model="local/another")
+
+
+def test_a_server_of_the_packaged_model_that_ends_stops_the_run(tmp_path: Path) -> None:
+    async def work() -> None:
+        llm = Local(model="local/smollm2-135m-instruct")
+        await llm.start(context(tmp_path))
+        assert llm._server is not None
+        os.kill(llm._server.pid, signal.SIGKILL)
+        try:
+            with pytest.raises(ProviderDown, match=r"its server ended \(exit code -9\)"):
+                await llm.answer([Message("user", "one")], seed=1)
+        finally:
+            await llm.stop()
+
+    asyncio.run(work())
 
 
 def test_the_server_of_the_packaged_model_ends_with_its_run(tmp_path: Path) -> None:

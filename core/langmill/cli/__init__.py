@@ -12,9 +12,10 @@ import sys
 import typer
 
 from langmill.cli.arguments import say
+from langmill.cli.ledger import ledger
 from langmill.cli.looking import report, show, status
 from langmill.cli.parts import doctor, languages, new, plugins, schema
-from langmill.cli.running import check, plan, preview, run
+from langmill.cli.running import check, plan, preview, retry, run
 from langmill.errors import FactoryError
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -27,8 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, check, plan, preview, status, report, show, plugins, languages, new, schema, doctor):
+for command in (run, retry, check, plan, preview, status, report, show, plugins, languages, new, schema, doctor):
     app.command()(command)
+app.add_typer(ledger, name="ledger")
 
 
 def main() -> None:

@@ -37,12 +37,20 @@ def give(result: Any) -> None:
 def assembled(recipe: Path, profile: str | None, sets: list[str] | None, plugin_files: bool = True) -> Assembly:
     """The recipe at a path, or the one of a run's folder, built. Raises what it lacks."""
     from langmill.assembly import assemble
-    from langmill.store import LOCK_NAME
+    from langmill.prices import current
+    from langmill.store import RunFolder
 
-    path = recipe / LOCK_NAME if recipe.is_dir() else recipe
-    if recipe.is_dir() and not path.exists():
-        raise MissingInput(f"{recipe} is not a run's folder (no {LOCK_NAME} in it): factory run RECIPE makes one")
-    assembly = assemble(path, profile=profile, sets=tuple(sets or ()), plugin_files_allowed=plugin_files)
+    path, origin, store, said = recipe, None, None, list(sets or ())
+    if recipe.is_dir():
+        store = RunFolder(recipe)
+        path, origin = store.recipe_lock, store.origin
+        if not path.exists():
+            raise MissingInput(f"{recipe} is not a run's folder (no {path.name} in it): factory run RECIPE makes one")
+        if store.data_dir and not any(text.startswith("data_dir=") for text in said):
+            said.append(f"data_dir={json.dumps(str(store.data_dir))}")
+    assembly = assemble(path, profile=profile, sets=said, plugin_files_allowed=plugin_files, origin=origin)
+    if store is not None:
+        assembly = current(assembly, store)
     for name in assembly.recipe.plugins:
         say(f"plugin file beside the recipe: {name} (its code runs with your rights; --no-plugin-files refuses it)")
     return assembly

@@ -1,15 +1,20 @@
-"""Commands that work on a recipe: run, check, plan, preview."""
+"""Commands that work on a recipe: run, retry, check, plan, preview."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from langmill.cli.arguments import Json, Profile, Recipe, Sets, assembled, give, run_folder, say
-from langmill.errors import RecipeError
+from langmill.cli.arguments import Json, Profile, Recipe, Run, Sets, assembled, give, opened, run_folder, say
+from langmill.errors import FactoryError, RecipeError
+
+if TYPE_CHECKING:
+    from langmill.assembly import Assembly
+    from langmill.run import Request
+    from langmill.store import RunFolder
 
 
 def run(
@@ -29,8 +34,7 @@ def run(
     json_: Json = False,
 ) -> None:
     """Do everything a recipe says; run again to continue."""
-    from langmill import run as runner
-    from langmill.progress import Progress
+    from langmill.run import Request
 
     if until not in (None, "data", "train"):
         raise RecipeError(f"--until {until}: possible: data, train")
@@ -44,15 +48,48 @@ def run(
     store = run_folder(recipe, assembly, profile, out)
     if only is not None and store.recipe_lock.exists() and not recipe.is_dir():
         assembly = assembled(store.root, None, set_, not no_plugin_files)
-    request = runner.Request(until, only, limit, max_cost, offline, fresh)  # type: ignore[arg-type]
-    progress = Progress(sys.stderr)
+    request = Request(until, only, limit, max_cost, offline, fresh)  # type: ignore[arg-type]
     say(f"{assembly.recipe.name}{f', profile {profile}' if profile else ''} -> {store.root}/")
-    try:
-        code = runner.run(assembly, store, request, progress)
-    finally:
-        progress.close()
+    _run(assembly, store, request, json_)
+
+
+def retry(
+    run: Run,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(help="Only rejects with this reason, e.g. schema; repeatable. All when left out."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after: data, train.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Most US dollars, over all resumes of this run.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Ask a model again about the rows that its steps rejected, then continue the run. Nothing else is paid again."""
+    from langmill.run import Request
+
+    if until not in (None, "data", "train"):
+        raise RecipeError(f"--until {until}: possible: data, train")
+    assembly, store = opened(run)
+    say(f"{assembly.recipe.name} -> {store.root}/")
+    _run(assembly, store, Request(until, max_cost=max_cost, retry=tuple(reason or ())), json_)  # type: ignore[arg-type]
+
+
+def _run(assembly: Assembly, store: RunFolder, request: Request, json_: bool) -> NoReturn:
+    """Run, show progress, and end with the exit code; what a run that stopped has left is told as well."""
+    from langmill import run as runner
+    from langmill.progress import Progress
     from langmill.summary import summary, summary_lines
 
+    progress = Progress(sys.stderr)
+    try:
+        code = runner.run(assembly, store, request, progress)
+    except FactoryError:
+        if json_ and store.left:
+            give(summary(assembly, store))
+        raise
+    finally:
+        progress.close()
     if json_:
         give(summary(assembly, store))
     for line in summary_lines(assembly, store):
@@ -79,15 +116,16 @@ def plan(
     limit: Annotated[int | None, typer.Option(min=1, help="Most rows per source, language and split.")] = None,
     json_: Json = False,
 ) -> None:
-    """Count rows, calls, tokens and money before a run; nothing is asked and nothing is kept."""
+    """Count rows, calls, tokens, money and time before a run; nothing is asked and nothing is kept."""
     import asyncio
 
     from langmill import plan as planner
+    from langmill.plan_lines import lines
 
     planned = asyncio.run(planner.plan(assembled(recipe, profile, set_), limit))
     if json_:
         give(planner.facts(planned))
-    for line in planner.lines(planned):
+    for line in lines(planned):
         say(line)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field as Bounds
 from pydantic import create_model
 
 from langmill.api import Augmenter, Chat, Drop, Field, Row, Skip, StepContext, Text
-from langmill_plugins.augmenters.replies import Pair, Reply
+from langmill_plugins.augmenters.replies import JSON, Pair, Reply
 
 # A question or an answer that speaks of the passage can not be understood without it. Each phrase needs a word for text
 # together with a word that points to it: "the passage of urine" or "una lectura de presión" must stay.
@@ -40,6 +40,8 @@ SPEAKS_OF_TEXT: dict[str, re.Pattern[str]] = {
         r"|\b(?:этот|данный) (?:текст|отрывок|абзац)\b|\b(?:описан|упомянут|указан)\w* (?:выше|в тексте)",
     }.items()
 }
+
+PAIR = (160, 600)  # characters of an English question and its answer, from terse models to talkative ones
 
 
 class Pairs(Reply):
@@ -96,6 +98,17 @@ class Ask(Augmenter):
                 )
             made.append(fault or row.child(f"ask.{index}", Chat.of(pair.question, pair.answer), mark=reply.mark))
         return made
+
+    def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
+        """So many pairs; a model may find fewer."""
+        of_english, few = context.pack(language).size.of_english, max(1.0, 0.75 * self.count)
+        return JSON + few * (2 * JSON + PAIR[0] * of_english), JSON + self.count * (2 * JSON + PAIR[1] * of_english)
+
+    def expected(self, row: Row, language: str, characters: float, context: StepContext) -> Iterable[Row]:
+        """So many conversations, a third of each the question."""
+        filler, each = context.pack(language).filler, characters / self.count
+        for index in range(self.count):
+            yield row.child(f"ask.{index}", Chat.of(filler(each / 3), filler(each * 2 / 3)))
 
 
 def _terms(text: str, spaced: bool) -> set[str]:

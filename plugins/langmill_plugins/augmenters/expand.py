@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from langmill.api import Augmenter, Chat, Drop, Field, Message, Row, Skip, StepContext
-from langmill_plugins.augmenters.replies import Answer, Reply, single_turn
+from langmill_plugins.augmenters.replies import JSON, Answer, Reply, single_turn
+
+LONGER = (240, 1000)  # characters of three to six sentences of English, from terse models to talkative ones
 
 
 class Expansion(Reply):
@@ -44,3 +46,14 @@ class Expand(Augmenter):
             return [Drop("not_longer", f"{len(longer)} characters for {len(answer.strip())}")]
         body = Chat((*row.body.messages[:-1], Message("assistant", longer)))
         return [row.child("expand", body, mark=reply.mark)]
+
+    def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
+        """As the prompt asks, and longer than what is there."""
+        of_english, now = context.pack(language).size.of_english, len((single_turn(row) or ("", ""))[1])
+        return JSON + max(LONGER[0] * of_english, now), JSON + max(LONGER[1] * of_english, 2.5 * now)
+
+    def expected(self, row: Row, language: str, characters: float, context: StepContext) -> Iterable[Row]:
+        """The row with a longer answer."""
+        if isinstance(row.body, Chat):
+            longer = Message("assistant", context.pack(language).filler(characters))
+            yield row.child("expand", Chat((*row.body.messages[:-1], longer)))

@@ -7,7 +7,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from langmill.api import Augmenter, Choice, Drop, Row, Skip, StepContext
-from langmill_plugins.augmenters.replies import Answer, Reply
+from langmill_plugins.augmenters.replies import JSON, Answer, Reply
+
+# Characters of English: doctors take 570 in the mean (CasiMedicos), models that reason at length 2,400.
+REASONED = (300, 2400)
 
 
 class Explanation(Reply):
@@ -21,7 +24,7 @@ class Explain(Augmenter):
 
     Acts on items without an explanation and asks the prompt `explain` of the row's language. The child, called
     `…/explain`, has the explanation; its question, options and answers are its parent's own. It says all that the parent
-    says, so recipes usually set `keep: false`.
+    says, so recipes usually set `keep: skipped`.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Choice,)
@@ -45,3 +48,13 @@ class Explain(Augmenter):
         )
         reply = await context.ask(row, "explain", prompt, Explanation)
         return [row.child("explain", replace(body, explanation=reply.value.explanation), mark=reply.mark)]
+
+    def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
+        """A paragraph or several."""
+        of_english = context.pack(language).size.of_english
+        return JSON + REASONED[0] * of_english, JSON + REASONED[1] * of_english
+
+    def expected(self, row: Row, language: str, characters: float, context: StepContext) -> Iterable[Row]:
+        """The item with an explanation."""
+        if isinstance(row.body, Choice):
+            yield row.child("explain", replace(row.body, explanation=context.pack(language).filler(characters)))

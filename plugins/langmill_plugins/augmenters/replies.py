@@ -14,6 +14,8 @@ Answer = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 Option = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
 Maybe = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4000)]
 
+JSON = 16  # characters of braces, quotes and a key round one text
+
 
 class Reply(BaseModel):
     """A closed reply: a key that was not asked for is a fault."""

@@ -10,7 +10,9 @@ from pydantic import Field as Bounds
 from pydantic import create_model
 
 from langmill.api import Augmenter, Chat, Choice, Drop, Field, Row, RowFault, Skip, StepContext, words
-from langmill_plugins.augmenters.replies import Answer, Maybe, Option, Pair, Question, Reply, single_turn
+from langmill_plugins.augmenters.replies import JSON, Answer, Maybe, Option, Pair, Question, Reply, single_turn
+
+SHORTER, LONGER = 0.75, 1.35  # a translation's length, of what the two languages take: genres and translators differ
 
 
 class Item(Reply):
@@ -64,6 +66,35 @@ class Translate(Augmenter):
         codes = [code for code in dict.fromkeys(self.into) if code != row.language]
         jobs: list[Awaitable[Row]] = [_translate(row, code, context) for code in codes]
         return await context.gather(jobs)
+
+    def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
+        """The row's own length, as its language and the other one take room."""
+        ratio = context.pack(language).size.of_english / context.pack(row.language).size.of_english
+        parts = 2 if isinstance(row.body, Chat) else 4 + len(row.body.options) if isinstance(row.body, Choice) else 0
+        length = ratio * len(words(row.body))
+        return JSON * parts + SHORTER * length, JSON * parts + LONGER * length
+
+    def expected(self, row: Row, language: str, characters: float, context: StepContext) -> Iterable[Row]:
+        """The row in the other language, each part as long as its share."""
+        filler, ratio = context.pack(language).filler, characters / max(1, len(words(row.body)))
+
+        def other(text: str) -> str:
+            return filler(ratio * len(text))
+
+        body, turns = row.body, single_turn(row)
+        if isinstance(body, Choice):
+            new: Chat | Choice = Choice(
+                other(body.question),
+                tuple(other(option) for option in body.options),
+                body.answers,
+                other(body.explanation) if body.explanation else None,
+                other(body.context) if body.context else None,
+            )
+        elif turns:
+            new = Chat.of(other(turns[0]), other(turns[1]))
+        else:
+            return
+        yield row.child(f"translate.{language}", new, language=language)
 
 
 def _translated(row: Row) -> bool:

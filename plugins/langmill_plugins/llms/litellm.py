@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import logging
 import os
 import re
-import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import PrivateAttr
@@ -18,6 +16,7 @@ from pydantic import PrivateAttr
 from langmill.api import (
     LLM,
     Answer,
+    BatchItem,
     CallError,
     Context,
     Field,
@@ -28,13 +27,32 @@ from langmill.api import (
     RecipeError,
     missing_package,
 )
+from langmill_plugins.llms.batches import Batches, check_provider
+from langmill_plugins.llms.counting import openai_tokens
+from langmill_plugins.llms.errors import LITELLM_WINDOWS, NO_KEY, clean, kind_of, pause_of, retry_after
+from langmill_plugins.llms.openai_wire import (
+    FINISHES,
+    NO_SCHEMA,
+    Wire,
+    as_format,
+    in_words,
+    on_this_machine,
+    tokens,
+)
 
+DIALECT = ("openai", "hosted_vllm", "lm_studio", "llamafile", "custom_openai", "openai_like")
+"""With an api_base these are servers that take OpenAI's body as it is: litellm is not even loaded."""
+PLAIN = ("openai", "hosted_vllm", "lm_studio", "llamafile", "nvidia_nim", "cerebras")
+"""Providers whose messages and answers litellm passes on unchanged; it says where they are and what a model takes."""
+OPENAI = "https://api.openai.com/v1"
+ACCOUNT = {  # variables that say which account of a key pays, and the headers that they go to
+    "OPENAI_ORG_ID": "OpenAI-Organization",
+    "OPENAI_ORGANIZATION": "OpenAI-Organization",
+    "OPENAI_PROJECT_ID": "OpenAI-Project",
+}
 LOST = {"JSONDecodeError", "ReadError", "ReadTimeout", "RemoteProtocolError", "ServerDisconnectedError", "Timeout"}
-NO_MONEY = re.compile("insufficient_quota|exceeded your current quota|credit balance is too low")
-SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 LITELLM_QUOTES = re.compile(r" (?:Received:|Raw keys:|Traceback )")  # from here on litellm quotes the answer
-ECHO = 12  # bytes of a prompt in a row that an error may not repeat: four Chinese characters, two English words
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "openai", "httpx", "httpcore")
 
 
 class Prices(Part):
@@ -42,6 +60,7 @@ class Prices(Part):
 
     input: float = Field(ge=0, description="US dollars per million prompt tokens")
     output: float = Field(ge=0, description="US dollars per million answer tokens")
+    batch: float | None = Field(None, ge=0, le=1, description="share of both that a batch costs, e.g. 0.5")
 
 
 class LiteLLM(LLM):
@@ -55,72 +74,129 @@ class LiteLLM(LLM):
     )
     prices: Prices | None = Field(None, description="prices, where litellm knows none or others hold")
 
+    _wire: Wire | None = PrivateAttr(None)
+    _through: Any = PrivateAttr(None)  # litellm, where there is no wire
     _strict: bool = PrivateAttr(False)
-    _extra: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def price(self) -> Price | None:
         """The recipe's prices, else litellm's own map; a server on this machine costs nothing."""
         if self.prices is not None:
-            return Price(self.prices.input / 1e6, self.prices.output / 1e6)
-        if self.api_base and urlsplit(self.api_base).hostname in LOOPBACK:
+            return Price(self.prices.input / 1e6, self.prices.output / 1e6, self.prices.batch)
+        if self.api_base and on_this_machine(self.api_base):
             return Price(0.0, 0.0)
         try:
             known = _litellm().get_model_info(self.model)
         except Exception:  # litellm raises a bare Exception for a model it does not know
             return None
         prompt, answer = known.get("input_cost_per_token"), known.get("output_cost_per_token")
-        return None if prompt is None or answer is None else Price(float(prompt), float(answer))
+        if prompt is None or answer is None:
+            return None
+        batches = known.get("input_cost_per_token_batches"), known.get("output_cost_per_token_batches")
+        shares = [float(some) / whole for some, whole in zip(batches, (prompt, answer), strict=True) if some and whole]
+        return Price(float(prompt), float(answer), max(shares, default=None))
+
+    def count(self, texts: Sequence[str]) -> list[int] | None:
+        """By OpenAI's tokenizers, which litellm carries; other models' would have to be fetched."""
+        return openai_tokens(self.model, texts)
 
     async def start(self, context: Context) -> None:
         """Find the provider and its key. Raises RecipeError for an unknown provider, MissingInput for a key that is not set."""
-        local = self.api_base is not None and urlsplit(self.api_base).hostname in LOOPBACK
-        if context.offline and not local:
+        if context.offline and not (self.api_base and on_this_machine(self.api_base)):
             raise MissingInput(
                 f"{context.place}: {self.model} is not on this machine, and --offline calls nothing beyond it"
             )
-        litellm = _litellm()
-        try:
-            _, provider, _, _ = litellm.get_llm_provider(self.model)
-        except Exception:
-            raise RecipeError(
-                f"{context.place}.model: litellm knows no provider for '{self.model}': PROVIDER/MODEL, e.g. openai/gpt-4o-mini, "
-                "anthropic/claude-3-5-haiku-latest, or openai/NAME with api_base: for a server of yours"
-            ) from None
         if self.api_key_env and not os.environ.get(self.api_key_env):
             raise MissingInput(
                 f"{context.place}: the environment variable {self.api_key_env} is not set: export {self.api_key_env}=…"
             )
+        if self.api_base:
+            parts = urlsplit(self.api_base)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+                raise RecipeError(
+                    f"{context.place}.api_base: no address of a server: http://HOST:PORT/v1 or https://HOST/v1, without a key "
+                    "in it (api_key_env names the variable that holds one)"
+                )
+        if self.batch:
+            check_provider(_litellm(), self.model, context.place)
+        provider, _, name = self.model.partition("/")
+        if self.api_base and provider in DIALECT and not name.startswith("responses/"):
+            fields = {"model": name, "temperature": self.temperature, "max_tokens": self.max_tokens, "seed": True}
+            self._wire, self._strict = Wire(self.api_base, fields, key=self._key()), True
+        else:
+            self._through = _litellm()
+            self._wire = self._find(self._through, context.place)
+        if self._wire is not None:
+            await self._wire.open()
+
+    def _find(self, litellm: Any, place: str) -> Wire | None:
+        """Learn from litellm what there is to know of the model; a wire to it where its provider speaks OpenAI's dialect."""
+        try:
+            name, provider, key, base = litellm.get_llm_provider(self.model)
+        except Exception:
+            raise RecipeError(
+                f"{place}.model: litellm knows no provider for '{self.model}': PROVIDER/MODEL, e.g. openai/gpt-4o-mini, "
+                "anthropic/claude-3-5-haiku-latest, or openai/NAME with api_base: for a server of yours"
+            ) from None
         if not self.api_key_env and not self.api_base:
             missing = litellm.validate_environment(self.model).get("missing_keys") or []
             if missing:
                 names = " and ".join(missing)
                 raise MissingInput(
-                    f"{context.place}: {self.model} needs the environment variable {names}: export {missing[0]}=…"
+                    f"{place}: {self.model} needs the environment variable {names}: export {missing[0]}=…"
                 )
         self._strict = bool(self.api_base) or bool(
             litellm.supports_response_schema(model=self.model, custom_llm_provider=provider)
         )
+        if self.api_base or provider not in PLAIN or name.startswith("responses/"):
+            return None
+        try:
+            if litellm.get_model_info(self.model).get("mode") not in (None, "chat"):
+                return None  # the Responses API, which litellm translates to
+        except Exception:  # a model that it does not know is asked as any other
+            self._strict = True
+        headers: dict[str, str] = {}
+        if provider == "openai":
+            base = base or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or OPENAI
+            key = key or os.environ.get("OPENAI_API_KEY")
+            headers = {header: value for variable, header in ACCOUNT.items() if (value := os.environ.get(variable))}
+        if not base:
+            return None
+        taken = _parameters(name, provider, temperature=self.temperature, max_tokens=self.max_tokens, seed=1)
+        if taken is None:
+            return None
+        fields = {"model": name, **taken, "seed": "seed" in taken}
+        return Wire(base, fields, key=self._key(key), headers=headers, strict=self._strict)
+
+    def _key(self, own: str | None = None) -> str:
+        """The key that the recipe names, else the provider's own; a provider's own goes nowhere else."""
+        return os.environ.get(self.api_key_env or "", "") or own or NO_KEY
 
     async def answer(
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
     ) -> Answer:
         """One call. A provider that takes no JSON schema is told it in words."""
-        litellm = _litellm()
-        sent = [{"role": message.role, "content": message.content} for message in messages]
-        options: dict[str, Any] = {"extra_body": self._extra} if self._extra else {}
-        if schema is not None and self._strict:
-            shape = {"name": "answer", "schema": closed(schema), "strict": True}
-            options["response_format"] = {"type": "json_schema", "json_schema": shape}
-        elif schema is not None:
-            sent[-1]["content"] += "\n\nAnswer with one JSON object and nothing else. It must fit this JSON schema:\n"
-            sent[-1]["content"] += json.dumps(schema, ensure_ascii=False)
-        if self.api_base:
-            key = os.environ.get(self.api_key_env or "", "") or "none"
-            options.update(api_base=self.api_base, api_key=key)
-        elif self.api_key_env:
-            options["api_key"] = os.environ[self.api_key_env]
+        if self._wire is not None:
+            return await self._wire.answer(messages, seed, schema)
+        strict = self._strict and schema is not None
         try:
-            reply = await litellm.acompletion(
+            return await self._complete(messages, seed, schema if strict else None, "" if strict else _told(schema))
+        except CallError as error:
+            if not (strict and isinstance(error, _NoSchema)):
+                raise
+            self._strict = False
+        return await self._complete(messages, seed, None, _told(schema))
+
+    async def _complete(
+        self, messages: Sequence[Message], seed: int, schema: Mapping[str, Any] | None, words: str
+    ) -> Answer:
+        """One call through litellm. Raises CallError."""
+        sent = [{"role": message.role, "content": message.content} for message in messages]
+        sent[-1]["content"] += words
+        options: dict[str, Any] = dict(self._access())
+        if schema is not None:
+            options["response_format"] = as_format(schema)
+        try:
+            reply = await self._through.acompletion(
                 model=self.model,
                 messages=sent,
                 temperature=self.temperature,
@@ -135,55 +211,84 @@ class LiteLLM(LLM):
         except Exception as error:
             if type(error).__name__ == "ContentPolicyViolationError":
                 return Answer("", "refusal")
-            raise call_error(error, messages) from None
+            raise call_error(error, messages, self._key()) from None
         answer = _answer(reply)
         # Where the recipe or the address decides the price, litellm's map does not.
         return replace(answer, cost=None) if self.prices or self.api_base else answer
 
+    async def submit(self, items: Sequence[BatchItem], mark: str) -> str:
+        """Hand in a batch through litellm's files and batches."""
+        return await self._batches().submit(items, mark)
+
+    async def find_batch(self, mark: str) -> str | None:
+        """Look for a batch by its mark. Raises NotImplementedError where the provider gives no list of batches."""
+        return await self._batches().find(mark)
+
+    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | None:
+        """What came of a batch; None while it is under way."""
+        return await self._batches().collect(batch)
+
+    async def clear_batch(self, batch: str) -> None:
+        """Delete a batch's files."""
+        await self._batches().clear(batch)
+
+    def _batches(self) -> Batches:
+        options = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return Batches(_litellm(), self.model, options, self._strict, self._access(), call_error)
+
+    def _access(self) -> dict[str, str]:
+        """Where and with which key, as far as the recipe says so."""
+        if self.api_base:
+            return {"api_base": self.api_base, "api_key": self._key()}
+        return {"api_key": os.environ[self.api_key_env]} if self.api_key_env else {}
+
     async def stop(self) -> None:
         """Close the connections."""
-        await _litellm().close_litellm_async_clients()
+        if self._wire is not None:
+            await self._wire.close()
+        elif self._through is not None:
+            await self._through.close_litellm_async_clients()
 
 
-def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema with no room for other keys, as strict modes ask, and without bounds on lengths of text: some providers
-    refuse them, and llama.cpp unrolls "at most 4000 characters" into a grammar that takes seconds a token. The core holds
-    every answer against the whole schema in any case."""
-
-    def close(item: Any) -> Any:
-        if isinstance(item, Mapping):
-            found = {key: close(value) for key, value in item.items() if key not in ("minLength", "maxLength")}
-            if found.get("type") == "object":
-                found.setdefault("additionalProperties", False)
-                found["required"] = list(found.get("properties", {}))
-            return found
-        return [close(value) for value in item] if isinstance(item, list) else item
-
-    shape: dict[str, Any] = close(schema)
-    return shape
+class _NoSchema(CallError):
+    """The provider takes no JSON schema."""
 
 
-def call_error(error: Exception, messages: Sequence[Message] = ()) -> CallError:
+def _told(schema: Mapping[str, Any] | None) -> str:
+    return "" if schema is None else in_words(schema)
+
+
+def _parameters(model: str, provider: str, **wanted: Any) -> dict[str, Any] | None:
+    """The parameters as the model takes them, by litellm's knowledge: renamed or left out; None where more than that is
+    needed."""
+    from litellm.utils import get_optional_params
+
+    try:
+        taken = get_optional_params(model=model, custom_llm_provider=provider, drop_params=True, **wanted)
+    except Exception:  # litellm's own refusals: the call itself will say
+        return None
+    plain = {key: value for key, value in taken.items() if key not in ("stream", "extra_body") or value}
+    return plain if plain.keys() <= {"temperature", "max_tokens", "max_completion_tokens", "seed"} else None
+
+
+def call_error(error: Exception, messages: Sequence[Message] = (), key: str = "") -> CallError:
     """A litellm error as ours: by what happened on the wire, then by status code. Its words, without keys and without what
-    was said in ``messages``."""
+    was said in ``messages``; ``key`` is the one in use."""
     chain = _chain(error)
     names = {type(link).__name__ for link in chain}
     status = getattr(error, "status_code", None)
+    raw = " ".join(str(getattr(error, "message", None) or error).split())
+    words = clean(LITELLM_QUOTES.split(re.sub(r"^((litellm\.)?\w+(Error|Exception): )+", "", raw))[0], messages, key)
+    wait = _wait(chain, words)
     kind: CallError.Kind = "server"
     if names & {"ConnectionRefusedError", "gaierror", "ConnectError", "ClientConnectorError"}:
         kind = "server"  # nothing was sent
     elif status == 408 or names & LOST or LITELLM_QUOTES.search(str(error)):
         kind = "timeout"  # an answer that no one can read may be billed like one that was lost
-    elif status == 429:
-        kind = "quota" if NO_MONEY.search(str(error)) else "rate_limit"
-    elif status in (401, 403, 404):
-        kind = "auth"  # an unknown model is for good, too
-    elif status == 402:
-        kind = "quota"
-    elif status in (400, 413, 422):
-        kind = "bad_request"
-    words = _without_echo(_words(error), "\n".join(message.content for message in messages))
-    return CallError(kind, f"{type(error).__name__}: {words}"[:320], _retry_after(chain))
+    elif isinstance(status, int):
+        kind = kind_of(status, words, wait is not None)
+    refused = _NoSchema if status in (400, 422, 500) and NO_SCHEMA.search(raw) else CallError
+    return refused(kind, f"{type(error).__name__}: {words}", wait)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -196,52 +301,16 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _retry_after(chain: Sequence[BaseException]) -> float | None:
-    """Seconds, from the first answer in the chain that names them."""
+def _wait(chain: Sequence[BaseException], words: str) -> float | None:
+    """Seconds, from the first answer in the chain that names them, else from its words."""
     for link in chain:
         for holder in (
             getattr(link, "litellm_response_headers", None),
             getattr(getattr(link, "response", None), "headers", None),
         ):
-            if (seconds := _seconds(holder or {})) is not None:
+            if (seconds := retry_after(holder or {})) is not None:
                 return seconds
-    return None
-
-
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    """How long to wait, as the headers say it: milliseconds (Azure), seconds, or a date (RFC 9110)."""
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        return max(0.0, float(headers["retry-after"]))
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    return None
-
-
-def _words(error: Exception) -> str:
-    """The provider's message, short, on one line, without any key: neither what looks like one nor what the environment holds."""
-    text = " ".join(str(getattr(error, "message", None) or error).split())
-    text = re.sub(r"^(litellm\.)?\w+(Error|Exception): ", "", text)
-    text = LITELLM_QUOTES.split(text)[0]
-    for name, value in os.environ.items():
-        if len(value) >= 8 and SECRET.search(name):
-            text = text.replace(value, "***")
-    return re.sub(r"(?i)(bearer\s+|\b(sk|key)-)[^\s'\",;]+", "***", text)[:1000]
-
-
-def _without_echo(text: str, said: str) -> str:
-    """The text without the stretches of ECHO bytes and more that were said to the model: providers like to quote."""
-    said, kept, start = " ".join(said.split()), "", 0
-    while start < len(text):
-        end = start
-        while end < len(text) and text[start : end + 1] in said:
-            end += 1
-        if len(text[start:end].encode("utf-8", "replace")) >= ECHO:
-            kept, start = kept + "…", end
-        else:
-            kept, start = kept + text[start], start + 1
-    return kept
+    return retry_after({}, words)
 
 
 def _answer(reply: Any) -> Answer:
@@ -249,21 +318,17 @@ def _answer(reply: Any) -> Answer:
         raise CallError("timeout", "an answer without content")  # like one that was lost: it may be billed
     choice, usage = reply.choices[0], getattr(reply, "usage", None)
     more = getattr(choice.message, "provider_specific_fields", None) or {}
-    finish: Literal["stop", "length", "refusal", "other"] = "other"
-    if choice.finish_reason in ("content_filter", "refusal") or more.get("refusal"):
-        finish = "refusal"  # told beside an ordinary finish reason where a schema was asked for
-    elif choice.finish_reason in ("stop", "eos", "end_turn"):
-        finish = "stop"
-    elif choice.finish_reason in ("length", "max_tokens"):
-        finish = "length"
-    cost = (getattr(reply, "_hidden_params", None) or {}).get("response_cost")
+    hidden = getattr(reply, "_hidden_params", None) or {}
+    cost = hidden.get("response_cost")
     return Answer(
         text=choice.message.content or "",
-        finish=finish,
-        prompt_tokens=max(0, int(getattr(usage, "prompt_tokens", 0) or 0)),
-        answer_tokens=max(0, int(getattr(usage, "completion_tokens", 0) or 0)),
+        # told beside an ordinary finish reason where a schema was asked for
+        finish="refusal" if more.get("refusal") else FINISHES.get(choice.finish_reason, "other"),
+        prompt_tokens=tokens(getattr(usage, "prompt_tokens", None)),
+        answer_tokens=tokens(getattr(usage, "completion_tokens", None)),
         cost=float(cost) if cost else None,
         request_id=str(getattr(reply, "id", "") or ""),
+        pause=pause_of(hidden.get("additional_headers") or {}, LITELLM_WINDOWS),
     )
 
 
@@ -277,13 +342,9 @@ def _litellm() -> Any:
         import litellm
     except ImportError:
         raise missing_package("a model that is not packaged", "litellm", "data") from None
-    import logging
-    import warnings
-
     warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # they quote the answer
     litellm.telemetry = False
     litellm.suppress_debug_info = True
-    litellm.turn_off_message_logging = True
-    for name in ("LiteLLM", "openai", "httpx", "httpcore"):  # their debug lines hold whole prompts
+    for name in LOGGERS:  # their debug lines hold whole prompts
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return litellm

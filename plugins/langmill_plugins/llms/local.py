@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import PrivateAttr, field_validator
 from langmill.api import (
     LLM,
     Answer,
+    CallError,
     Context,
     Field,
     Message,
@@ -25,7 +26,9 @@ from langmill.api import (
     missing_package,
     packaged_model,
 )
-from langmill_plugins.llms.litellm import LiteLLM
+from langmill_plugins.llms.counting import gguf_tokens
+from langmill_plugins.llms.errors import NO_KEY
+from langmill_plugins.llms.openai_wire import Wire
 
 SLOTS = 4  # more do not raise the tokens a second on two cores
 CONTEXT = 2048  # tokens of prompt and answer, each slot
@@ -43,7 +46,7 @@ class Local(LLM):
     timeout: float = Field(300.0, gt=0, description="seconds until a call counts as lost")
 
     _server: asyncio.subprocess.Process | None = PrivateAttr(None)
-    _client: LiteLLM | None = PrivateAttr(None)
+    _wire: Wire | None = PrivateAttr(None)
 
     @field_validator("model")
     @classmethod
@@ -77,18 +80,23 @@ class Local(LLM):
         """Nothing."""
         return Price(0.0, 0.0)
 
+    def count(self, texts: Sequence[str]) -> list[int] | None:
+        """By the tokenizer in the model's file, where that is on this machine already."""
+        try:
+            file = packaged_model(self.model.removeprefix("local/"), offline=True).path
+        except MissingInput:
+            return None
+        return gguf_tokens(file, texts)
+
     async def start(self, context: Context) -> None:
         """Start the server and wait until it listens. Raises ProviderDown when it does not."""
         if importlib.util.find_spec("xllamacpp") is None:
             raise missing_package(self.model, "xllamacpp", "local")
         name = self.model.removeprefix("local/")
         file = packaged_model(name, context.offline).path
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         # One core is left free: llama.cpp's threads wait for one another by spinning, and on a busy machine that costs seconds
         # a token.
-        numbers = [str(number) for number in (port, SLOTS, max(1, (os.cpu_count() or 1) - 1), CONTEXT)]
+        numbers = [str(number) for number in (SLOTS, max(1, (os.cpu_count() or 1) - 1), CONTEXT)]
         self._server = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "langmill_plugins.llms.local_server", str(file), *numbers,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -101,27 +109,41 @@ class Local(LLM):
                         raise ProviderDown(f"{self.model}: its server ended before it listened. Try: factory doctor")
         except TimeoutError:
             raise ProviderDown(f"{self.model}: its server did not listen within 120 s") from None
-        self._client = LiteLLM(
-            model=f"openai/{name}",
-            api_base=f"http://127.0.0.1:{port}/v1",
-            temperature=self.temperature,
-            max_tokens=min(self.max_tokens, CONTEXT // 2),
-            timeout=self.timeout,
-        )
-        self._client._extra.update(SAMPLING)
-        await self._client.start(context)
+        fields = {
+            "model": name,
+            "temperature": self.temperature,
+            "max_tokens": min(self.max_tokens, CONTEXT // 2),
+            **SAMPLING,
+            "seed": True,
+        }
+        self._wire = Wire(f"{line.split()[1].decode()}/v1", fields, key=NO_KEY)
+        await self._wire.open()
 
     async def stop(self) -> None:
         """End the server."""
+        if self._wire is not None:
+            await self._wire.close()
         if self._server is not None:
             if self._server.returncode is None:
                 self._server.kill()
             await self._server.wait()
-            self._server = self._client = None
+        self._server = self._wire = None
 
     async def answer(
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
     ) -> Answer:
-        """One call, its JSON held to the schema by the server's own grammar."""
-        assert self._client is not None
-        return await self._client.answer(messages, seed=seed, schema=schema)
+        """One call, its JSON held to the schema by the server's own grammar. Raises ProviderDown when the server has ended."""
+        assert self._wire is not None
+        assert self._server is not None
+        try:
+            return await self._wire.answer(messages, seed, schema)
+        except CallError as error:
+            if error.kind in ("server", "timeout"):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):  # an end is heard of a moment after the connection is lost
+                        code = await self._server.wait()
+                        raise ProviderDown(
+                            f"{self.model}: its server ended (exit code {code}), as it does when memory runs out. "
+                            "Run the same again, with a lower concurrency: if that helps"
+                        ) from None
+            raise

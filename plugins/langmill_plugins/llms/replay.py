@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import field_validator
+
 from langmill.api import LLM, Answer, Context, Field, Message, Price, ProviderDown
 from langmill_plugins.llms.litellm import LiteLLM
 from langmill_plugins.llms.local import Local
@@ -16,6 +18,11 @@ class Replay(LiteLLM):
     the run."""
 
     model: str = Field(pattern=r"^replay/[^/]+/.+", description="replay/PROVIDER/MODEL")
+
+    @field_validator("batch")
+    @classmethod
+    def _nothing_is_sent(cls, _: bool) -> bool:
+        return False
 
     @property
     def _original(self) -> LLM:
@@ -40,6 +47,10 @@ class Replay(LiteLLM):
     def price(self) -> Price:
         """Nothing: nothing is sent."""
         return Price(0.0, 0.0)
+
+    def count(self, texts: Sequence[str]) -> list[int] | None:
+        """As the model it stands for counts them."""
+        return self._original.count(texts)
 
     async def start(self, context: Context) -> None:
         """Nothing to start."""

@@ -1,0 +1,130 @@
+"""What people see of a run, told by a clock of the test's own."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from langmill.progress import QUIET_SECONDS, Progress
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Watch:
+    """A progress, its stream and the time."""
+
+    def __init__(self, stream: io.StringIO):
+        self.now, self.stream = 1000.0, stream
+        self.progress = Progress(stream, clock=lambda: self.now)
+
+    def rows(self, done: int, of: int = 1000, rejected: int = 0, skipped: int = 0) -> None:
+        """A step's counts."""
+        counts = {"done": done, "of": of, "rejected": rejected, "skipped": skipped}
+        self.progress({"event": "rows", "dataset": "open", "step": "translate", **counts})
+
+    def calls(self, answered: int, cached: int = 0, in_flight: int = 0, tokens: int = 0, spent: float = 0.0) -> None:
+        """The engine's counts."""
+        counts = {"answered": answered, "cached": cached, "in_flight": in_flight, "answer_tokens": tokens}
+        self.progress({"event": "calls", "spent": spent, **counts})
+
+    def told(self) -> str:
+        """What was written since the last look, the last state of the line only."""
+        text = self.stream.getvalue()
+        self.stream.seek(0)
+        self.stream.truncate()
+        return text.split("\r\x1b[2K")[-1]
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_the_live_line_says_all_there_is_to_know(wide):
+    watch = Watch(Terminal())
+    for second in range(11):
+        watch.now = 1000.0 + second
+        watch.calls(answered=20 * second, in_flight=128, tokens=1000 * second, spent=0.5)
+        watch.rows(20 * second, rejected=3, skipped=2)
+    assert watch.told() == (
+        "    translate 200/1,000 rows · 3 rejected · 2 skipped · 128 in flight · $0.5000 · 20.0 rows/s · 1,000 tokens/s · 40 s left"
+    )
+
+
+def test_rows_that_the_ledger_had_do_not_spoil_the_time_left(wide):
+    watch = Watch(Terminal())
+    watch.calls(answered=0)
+    watch.rows(1, of=2000)
+    watch.now += 1.0
+    watch.calls(answered=0, cached=1000, in_flight=64)
+    watch.rows(1000, of=2000)
+    assert "left" not in watch.told(), "nothing is known yet of how long the others take"
+    for second in range(1, 11):
+        watch.now += 1.0
+        watch.calls(answered=10 * second, cached=1000, in_flight=64)
+        watch.rows(1000 + 10 * second, of=2000)
+    said = watch.told()
+    assert " rows/s" in said
+    rate = float(said.split(" rows/s")[0].rsplit(" ", 1)[1])
+    assert 8 <= rate <= 10.5, "1,000 rows came at once, the others come ten a second"
+    assert "2 min left" in said
+
+
+def test_the_rate_is_that_of_the_last_seconds(wide):
+    watch = Watch(Terminal())
+    done = 0
+    for second in range(200):
+        watch.now += 1.0
+        done += 50 if second < 100 else 2
+        watch.calls(answered=done, in_flight=8)
+        watch.rows(done, of=10_000)
+    assert " 2.0 rows/s" in watch.told()
+
+
+def test_a_replay_tells_its_own_pace(wide):
+    watch = Watch(Terminal())
+    for second in range(6):
+        watch.now += 1.0
+        watch.calls(answered=0, cached=100 * second)
+        watch.rows(100 * second)
+    assert "100.0 rows/s · 5 s left" in watch.told()
+
+
+def test_plain_lines_come_seldom_and_the_last_one_always():
+    watch = Watch(io.StringIO())
+    for tenth in range(int(QUIET_SECONDS * 25)):
+        watch.now += 0.1
+        watch.rows(tenth + 1, of=int(QUIET_SECONDS * 25))
+    lines = watch.stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[-1].startswith("    translate 375/375 rows")
+    assert all("\x1b" not in line for line in lines)
+
+
+def test_a_live_line_is_not_written_for_every_row(wide):
+    watch = Watch(Terminal())
+    for number in range(5000):
+        watch.now += 0.001
+        watch.rows(number + 1, of=5000)
+    written = watch.stream.getvalue()
+    assert written.count("\r") <= 52
+    assert written.endswith("\n")
+    assert "5,000/5,000" in written
+
+
+def test_what_is_left_is_told(wide):
+    watch = Watch(Terminal())
+    watch.rows(3)
+    left = {"dataset": "open", "step": "translate", "rows": 997, "of": 1000, "dollars": 1.25, "spent": 0.5}
+    watch.progress({"event": "left", **left})
+    watch.progress({"event": "unheard of"})
+    assert (
+        watch.told()
+        == "  left of open translate: 997 of 1,000 rows, about $1.2500 more for this step ($0.5000 spent so far)\n"
+    )
