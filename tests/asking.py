@@ -34,6 +34,10 @@ class Direct(LLM):
 
     _session: Any = PrivateAttr(None)
 
+    @property
+    def place(self) -> str:
+        return self.api_base
+
     def price(self) -> Price:
         return Price(*provider.PRICES) if self.priced else Price(0.0, 0.0)
 

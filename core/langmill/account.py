@@ -12,7 +12,6 @@ from langmill.errors import FactoryError
 from langmill.ledger import Ledger
 
 TOLD_PAUSE = 0.05  # seconds between two reports of the counts
-MONTH_CAP = "LANGMILL_MAX_COST"
 Report = Callable[[Mapping[str, Any]], None]
 
 

@@ -3,28 +3,26 @@ kept waiting.
 
 Rows are read in order and taken by as many tasks as rows may be open; a partition whose rows are all done is written. Reading
 and writing have one thread of their own, so that the loop, which the calls need, is never held up for long. What comes out
-does not depend on the order in which answers come in. A row that is tried again (``factory retry``) keeps what was fine.
+does not depend on the order in which answers come in.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from langmill.api import Augmenter, Drop, Model, Prompt, Reject, Reply, Row, RowFault, Schema, Skip, StepContext
-from langmill.errors import LanguageNotWritten
+from langmill.again import Made, made_of, tried_again
+from langmill.api import Augmenter, Drop, Reject, Row, Skip, StepContext
 from langmill.partitions import Partition, Tally, write_partition
 from langmill.tables import read_rows
 
 HELD_ROWS = 8_000  # rows in memory, about: one slow row must not keep all others waiting
 TURN_ROWS = 50  # rows from the ledger between two looks at what else the loop has to do
-RETRY_SAMPLES = 1000  # samples between one try of a row and the next, more than any part asks for
-UNANSWERED = ("provider", "bad_request")  # rejects without an answer in the ledger: the same call is simply sent again
-Made = Row | Drop | Skip
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Augmentation:
         """Make every partition. Returns what stopped it: rows that were open by then have come to their end, and each
         partition whose rows are all done is written."""
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, "partitions") as self._files:
+        with _seldom_collecting(), ThreadPoolExecutor(1, "partitions") as self._files:
             tasks = min(self.abreast, sum(work.source.rows for work in self.works) or 1)
             await asyncio.gather(self._feed(tasks), *(self._take() for _ in range(tasks)))
             await asyncio.gather(*self._writing)
@@ -131,7 +129,7 @@ class Augmentation:
             self._waiting.put_nowait(None)
 
     def _open(self, work: Work) -> _Open:
-        rows = list(read_rows(work.source.path))
+        rows = list(read_rows(work.source.path, batch=250))  # a whole column of them at once would hold up the loop
         made: dict[int, Sequence[Made]] = {index: () for index, row in enumerate(rows) if self.step.acts_on(row)}
         return _Open(work, rows, made, len(made))
 
@@ -153,7 +151,7 @@ class Augmentation:
         if times := opened.work.retried.get(row.id):
             made = await tried_again(step.part, row, step.context, times)
         else:
-            made = await _made_of(step.part, row, step.context)
+            made = await made_of(step.part, row, step.context)
         opened.made[index] = made
         counts.done += 1
         for item in made:
@@ -184,13 +182,18 @@ class Augmentation:
         self._room.set()
 
 
-async def _made_of(part: Augmenter, row: Row, context: StepContext) -> Sequence[Made]:
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Python looks for cycles of garbage among all that lives. Rows are many and make none: by its own measure it would spend
+    as much time on that as the step does on all else, and hold up the loop for a tenth of a second at a time."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(5_000, 10, 1000)
     try:
-        return list(await part.augment(row, context))
-    except LanguageNotWritten as fault:
-        return [Skip(fault.reason, fault.detail)]
-    except RowFault as fault:
-        return [Drop(fault.reason, fault.detail)]
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 # --- a partition's end ---
@@ -248,85 +251,3 @@ def _gather(
     for item in answer:
         if isinstance(item, Skip):
             tally.add(name, language, f"skipped:{item.reason}")
-
-
-# --- a row tried again ---
-
-
-@dataclass(eq=False)
-class _Asked:
-    """One call of a row: the job of the row that made it, what was asked, and what came of it."""
-
-    job: Any
-    what: tuple[object, ...]
-    key: str = ""
-    fault: str = ""
-
-
-class _Again:
-    """A model that asks some of a row's calls anew: with a higher sample, so that the ledger does not know them."""
-
-    def __init__(self, model: Model):
-        self.model = model
-        self.asked: list[_Asked] = []
-        self.samples: dict[tuple[object, ...], int] = {}
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def languages(self) -> frozenset[str] | None:
-        return self.model.languages
-
-    async def answer(
-        self, prompt: Prompt, schema: type[Schema], *, step: str, language: str, seed: int, sample: int = 0
-    ) -> Reply[Schema]:
-        call = _Asked(asyncio.current_task(), (prompt.messages, schema, step, language, sample))
-        self.asked.append(call)
-        higher = sample + self.samples.get(call.what, 0)
-        try:
-            reply = await self.model.answer(prompt, schema, step=step, language=language, seed=seed, sample=higher)
-        except RowFault as fault:
-            call.fault = fault.reason
-            raise
-        call.key = reply.mark.call
-        return reply
-
-    def look_back(self, rows: Sequence[Row]) -> bool:
-        """After all calls of a row were looked at, with the rows that came of them: those that must be asked anew get a higher
-        sample. False when there are none.
-
-        A row's jobs (``StepContext.gather``) stand alone, so that those count from which no row came at all; then the calls
-        from which none came; and where rows came of every call, but some were dropped, every call."""
-        marks = {mark.call for row in rows for mark in row.origin.marks}
-        fine = {id(call.job) for call in self.asked if call.key in marks}
-        bad = [call for call in self.asked if id(call.job) not in fine]
-        bad = bad or [call for call in self.asked if call.key not in marks] or self.asked
-        answered = [call for call in bad if call.fault not in UNANSWERED]
-        for what in {call.what for call in answered}:
-            self.samples[what] = self.samples.get(what, 0) + RETRY_SAMPLES
-        self.asked = []
-        return bool(answered)
-
-
-async def tried_again(part: Augmenter, row: Row, context: StepContext, times: int) -> Sequence[Made]:
-    """What is made of a row that is tried again ``times`` times.
-
-    First the row is done as it was: the ledger has all its answers, which tells the calls that were of no use. Those alone
-    are asked anew. Rows once made stay; what the last try drops is rejected. Done over, it asks nothing and ends the same.
-    """
-    if context.llm is None:
-        return await _made_of(part, row, context)
-    again = _Again(context.llm)
-    anew = replace(context, llm=again)
-    rows: list[Row] = []
-    while True:
-        made = await _made_of(part, row, anew)
-        known = {item.id for item in rows}
-        rows += [item for item in made if isinstance(item, Row) and item.id not in known]
-        others = [item for item in made if not isinstance(item, Row)]
-        dropped = any(isinstance(item, Drop) for item in others)
-        if not (dropped and times and again.look_back(rows)):
-            return [*rows, *others]
-        times -= 1

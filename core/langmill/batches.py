@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ QUIET = 1.0  # seconds without a new call after which those that are there go ou
 MOST_CALLS = 50_000  # in one batch: OpenAI's limit
 MOST_BYTES = 150_000_000  # of prompts in one batch: OpenAI takes files of 200 MB
 LONGEST_HELD = 60.0  # seconds between two looks at a call that another process has in a batch, growing
+NOTHING = CallError("timeout", "nothing came back for it")  # which may be billed all the same
 LONGEST_CLEARING = 30.0  # seconds for deleting what the provider keeps
 _LOOKED_AFTER: set[str] = set()  # marks of batches that a sender of this process looks after
 
@@ -92,7 +93,6 @@ class BatchSender(Sender):
         self._delivery = Delivery(llm, self.limiter, self._note)
         self._queue: list[_Waiting] = []
         self._arrived = 0
-        self._booking = 0  # batches whose answers are being booked: calls follow from them, and money comes back
         self._batches: dict[str, _Out] = {}
         self._gathering = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,7 +149,7 @@ class BatchSender(Sender):
         try:
             while self._queue:
                 seen = -1
-                while self._booking or (seen != self._arrived and len(self._queue) < MOST_CALLS):
+                while seen != self._arrived and len(self._queue) < MOST_CALLS:
                     seen = self._arrived
                     await self.limiter.sleep(QUIET)
                 lot = self._lot()
@@ -179,7 +179,7 @@ class BatchSender(Sender):
 
     async def _hand_in(self, lot: Sequence[_Waiting]) -> None:
         ledger, account = self.account.ledger, self.account
-        await self._adopt()
+        await self._adopt({waiting.call.key for waiting in lot})
         batch = _Out(f"langmill-{uuid.uuid4().hex}", time.time())
         self._look_after(batch)
         try:
@@ -232,11 +232,14 @@ class BatchSender(Sender):
         calls = {waiting.call.key: (waiting.call, waiting.reserve) for waiting in batch.waiting}
         self._count(batch, mine, calls)
 
-    async def _adopt(self) -> None:
-        """Look after the batches of this model that a process left behind."""
+    async def _adopt(self, keys: Collection[str]) -> None:
+        """Look after the batches of this model that a process left behind. One without a name only when it holds some of these
+        calls: a model of the same name elsewhere would be asked in vain, and it would be taken for one that never arrived."""
         ledger = self.account.ledger
         for left in ledger.open_batches(self.name):
-            if left.mark in _LOOKED_AFTER or not left.mine_or_free or not await ledger.batch_adopt(left.mark):
+            if left.mark in _LOOKED_AFTER or not left.mine_or_free:
+                continue
+            if (not left.name and left.attempts.keys().isdisjoint(keys)) or not await ledger.batch_adopt(left.mark):
                 continue
             batch = _Out(left.mark, left.started, name=left.name or "")
             self._look_after(batch)
@@ -253,11 +256,7 @@ class BatchSender(Sender):
                 batch.name = await self._delivery.arrived(mark, batch.started)
                 await ledger.batch_named(mark, batch.name)
             found = await self._delivery.wait(batch.name, len(batch.attempts), batch.started)
-            self._booking += 1
-            try:
-                await self._book(batch, found)
-            finally:
-                self._booking -= 1
+            await self._book(batch, found)
         except Refused as refused:
             await self._drop(batch, refused)
             if refused.kind == "lost":
@@ -281,9 +280,7 @@ class BatchSender(Sender):
         writing: list[Coroutine[Any, Any, None]] = []
         for key, attempt in batch.attempts.items():
             call, reserve = batch.calls[key]
-            outcome = found.get(key) or CallError(
-                "timeout", "nothing came back for it"
-            )  # it may be billed all the same
+            outcome = found.get(key) or NOTHING
             if isinstance(outcome, Answer):
                 nano = self._cost_shared(outcome, reserve)
                 text = outcome.text.encode("utf-8", "replace").decode()  # half characters can not be kept
@@ -355,7 +352,7 @@ class BatchSender(Sender):
 
     def _cost_shared(self, answer: Answer, reserve: int) -> int | None:
         """Like a single call's, times the share; the worst case where the count of tokens is none."""
-        full = self._cost(answer, (answer.prompt_tokens, answer.answer_tokens), int(reserve / self._share))
+        full = self._cost(answer, (answer.prompt_tokens, answer.answer_tokens), int(reserve / (self._share or 1.0)))
         nano = None if full is None else self._shared(full)
         return reserve if nano and reserve and nano > ABSURD * reserve else nano
 

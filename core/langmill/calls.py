@@ -20,12 +20,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from langmill.account import MONTH_CAP, Account, Report, Stopped
+from langmill.account import Account, Report, Stopped
 from langmill.answers import Shape, canonical, parsed, shape_of
 from langmill.api import LLM, Answer, Context, Mark, Message, Prompt, Reply, Schema
 from langmill.batches import BatchSender
 from langmill.errors import LanguageNotWritten, MissingInput, ProviderDown, RowFault
 from langmill.ledger import Call, Ledger, worst_case
+from langmill.ledger_facts import MONTH_CAP
 from langmill.sending import Sender
 
 KEY_VERSION = 1

@@ -18,9 +18,10 @@ from langmill.ledger import Habit
 ENOUGH = 20  # answered calls of a step from which on the ledger knows it better than the step's own word
 COUNTED = 200  # prompts of a step and language that are really counted; the others by their length
 REASKED = 0.1  # share of calls that are asked again, at the high end: broken JSON, an empty answer
+AGAIN = 60  # tokens that ask again, beside the answer that was of no use
 SPREAD = 1.6  # a long answer, for one of mean length: what can be cut off at max_tokens
 OWN_RATE = 0.1  # how far a language's characters a token may lie from those measured on some of its rows, as a share
-SAME_STEP, LIKE_STEP = 0.12, 0.4  # how far answers may lie from earlier ones in the same language, and in others
+SAME_STEP, LIKE_STEP = 0.15, 0.4  # how far answers may lie from earlier ones in the same language, and in others
 FAST, SLOW = (0.4, 150.0), (3.0, 30.0)  # seconds before an answer and its tokens a second: assumed where none was timed
 BATCH_SECONDS = (60.0, 86_400.0)  # a provider's batch is promised within a day
 WRAPPED = (3, 10)  # tokens that a chat template puts round a message
@@ -114,6 +115,7 @@ class Calls:
     again: float = 0.0  # calls that are asked again, at the high end
     most: Span = NOTHING  # low: prompt tokens in the worst case, high: answers
     _counted: list[tuple[int, int]] = field(default_factory=list)
+    _moments: list[float] = field(default_factory=lambda: [0.0] * 5)  # of rows' and declared answers' characters
 
     def add(
         self, short: Prompt, long: Prompt, size: tuple[float, float] | None, weight: float, share: float, tries: int
@@ -138,6 +140,9 @@ class Calls:
             weight * ((1 - cut) * high + 2 * cut * llm.max_tokens + REASKED * high),
         )
         self.again += weight * (cut + REASKED)
+        row, answer = (short.row + long.row) / 2, _middle(Span(*size)) if size else 1.0
+        for index, moment in enumerate((1.0, row, answer, row * row, row * answer)):
+            self._moments[index] += weight * moment
         said = min(4 * 2000, 4 * llm.max_tokens) + 1000  # what asking again adds to a prompt
         self.most += Span(weight * (tries * long.most + (tries - 1) * said), weight * tries * llm.max_tokens)
 
@@ -183,7 +188,8 @@ class Calls:
             return self.answers.times(1 - 0.3 * luck, 1 + 0.4 * luck)
         mean, deviation = usual(self.habit)
         most = self.meter.llm.max_tokens
-        near, far = sorted((mean, mean * self._longer()))
+        longer = self._longer()
+        near, far = mean * min(1.0, longer.low), mean * max(1.0, longer.high)
         apart = SAME_STEP if self.same_language else LIKE_STEP
         luck = 2 * deviation / mean * math.sqrt(1 / max(1.0, self.n) + 1 / self.habit.calls)
         apart = math.hypot(apart, luck)
@@ -191,13 +197,24 @@ class Calls:
         cut = min(0.5, _cut(mean - 2 * deviation, far * (1 + apart) + 2 * deviation, most))
         return Span(self.low_n * low, self.n * ((1 - cut) * high + 2 * cut * most + REASKED * high))
 
-    def _longer(self) -> float:
-        """How much more row text there is in these prompts than in the earlier ones: some answers grow with it."""
+    def _longer(self) -> Span:
+        """How much more row text there is in these prompts than in the earlier ones: some answers grow with it. How much of
+        the earlier ones was the schema, and calls asked again with what was said, is not known."""
         assert self.habit is not None
-        now = _middle(self.prompts) / max(1.0, (self.n + self.low_n) / 2)
-        row = self.rows / self.n
-        before = self.habit.prompt_tokens / self.habit.calls - max(0.0, now - row)
-        return min(4.0, max(0.25, row / before)) if before > 1 else 1.0
+        row, wrapped = self.rows / self.n, WRAPPED[0] * self.messages / self.n
+        before = self.habit.prompt_tokens / self.habit.calls
+        rest = max(0.0, _middle(self.prompts) / max(1.0, (self.n + self.low_n) / 2) - row) + wrapped
+        most = self.schemas / self.n / SCHEMA_RATE + REASKED * (self.habit.answer_tokens / self.habit.calls + AGAIN)
+        more = (min(4.0, max(0.25, row / max(1.0, before - rest - besides))) for besides in (0.0, most))
+        return Span(*(times ** self._grows() for times in more))
+
+    def _grows(self) -> float:
+        """By how many per cent an answer grows with a row that is longer by one per cent, as the step declares it: 0 to 1."""
+        n, rows, answers, squares, products = self._moments
+        varied = squares * n - rows * rows
+        if varied <= 1e-6 * squares * n:
+            return 1.0
+        return min(1.0, max(0.0, (products * n - rows * answers) / varied * rows / answers))
 
     @property
     def _share(self) -> float:

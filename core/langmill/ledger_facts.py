@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 NANO = 1_000_000_000
+MONTH_CAP = "LANGMILL_MAX_COST"
+"""The environment variable with the most US dollars that a month may cost, over all runs."""
 
 
 class Call(NamedTuple):

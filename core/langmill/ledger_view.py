@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from langmill.errors import FactoryError, MissingInput, RecipeError, nearest
 from langmill.home import home
 from langmill.ledger import NANO, in_use
+from langmill.ledger_facts import MONTH_CAP
 from langmill.ledger_file import Lock, open_file, unpacked
 from langmill.whole import write_whole
 
-MONTH_CAP = "LANGMILL_MAX_COST"
 _RUNS = 10  # shown, the last ones
 
 _SUMS = """SUM(status = 'answered') AS calls, SUM(status = 'failed') AS failed, SUM(status = 'lost') AS lost,

@@ -216,6 +216,11 @@ class LLM(Part):
         """True when the model is fit to show the way only: rows it writes are marked, cards open with that."""
         return False
 
+    @property
+    def place(self) -> str | None:
+        """The address it is asked at, where its name does not say it. Answers of two places under one name are not mixed."""
+        return None
+
     def identity(self) -> dict[str, object]:
         """What makes two answers comparable, for the call's key: model, revision, sampling. Transport is left out."""
         return {

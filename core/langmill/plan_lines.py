@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from langmill.estimate import NOTHING, Span
+from langmill.estimate import FAST, NOTHING, SLOW, Span
 from langmill.plan import Planned, StepCost
 
 _HEAD = ("rows", "calls", "paid", "tokens in", "tokens out", "US$", "batch US$", "time")
@@ -32,7 +32,8 @@ def _source(source: str, by_language: dict[str, int]) -> str:
 def _table(planned: Planned) -> list[str]:
     """A head and rows for each data set, then the sum; no column for a batch price that nobody has."""
     high = max((cost.dollars.high for cost in planned.steps if cost.dollars), default=0.0)
-    decimals = min(6, max(2, 2 - math.floor(math.log10(max(high, 1e-6))))) if high < 1000 else 0
+    scale = math.floor(math.log10(max(high, 1e-6)))
+    decimals = max(2, 3 - scale if scale >= 0 else 2 - scale) if high < 1000 else 0
     rows: list[tuple[str, ...]] = []
     for dataset in dict.fromkeys(cost.dataset for cost in planned.steps):
         rows += [() if rows else ("",), (dataset[:_NAME], *_HEAD)]
@@ -102,6 +103,10 @@ def _notes(planned: Planned) -> Iterable[str]:
         yield "~ stands for a sample where a language has very many rows"
     for model in dict.fromkeys(cost.model for cost in steps):
         yield _grounds(model, [cost for cost in steps if cost.model == model])
+    if any(not cost.known for cost in steps):
+        yield (
+            f"time: {FAST[0]:g} to {SLOW[0]:g} s a call and {SLOW[1]:g} to {FAST[1]:g} tokens a second are assumed where none was timed"
+        )
     if planned.steps and not steps:
         yield f"all paid: a run costs $0, ${_amount(planned.saved)} saved by answers that the ledger has"
         return

@@ -68,7 +68,7 @@ def _asked(assembly: Assembly) -> set[str]:
 
 def _which(llm: LLM) -> list[Any]:
     """What a price belongs to."""
-    return [llm.model, getattr(llm, "api_base", None)]
+    return [llm.model, llm.place]
 
 
 def plain(llm: LLM) -> dict[str, Any] | None:

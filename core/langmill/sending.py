@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from langmill.account import MONTH_CAP, Account, Stopped
+from langmill.account import Account, Stopped
 from langmill.answers import Shape, canonical
 from langmill.api import LLM, Answer, CallError, Message, Price
 from langmill.errors import BudgetReached, MissingInput, ProviderDown, RecipeError, RowFault
 from langmill.ledger import NANO, Call, Claimed, Found, InBatch, NoRoom, Outcome, worst_case
+from langmill.ledger_facts import MONTH_CAP
 from langmill.limits import Limiter, Quota
 
 TRIES = 5  # times a call is sent that meets a broken server
@@ -50,7 +51,7 @@ class Sender:
 
     def __init__(self, account: Account, llm: LLM):
         self.account, self.llm, self.limiter = account, llm, Limiter(llm.concurrency)
-        self.started = False
+        self.started = self._ready = False  # begun, so that it must be stopped; fit to be asked
         identity = llm.identity()
         self.name = str(identity["model"])
         self.identity = canonical(identity)
@@ -77,7 +78,7 @@ class Sender:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._under_way[call.key] = future
         try:
-            if not self.started:
+            if not self._ready:
                 await self._start()
             answer = await self._send(call, messages, shape)
             future.set_result(answer)
@@ -328,12 +329,13 @@ class Sender:
                         f"no price is known for {self.llm.model}, so a budget can not hold it: give prices: {{input: …, "
                         "output: …}} in llm: (US dollars per million tokens), or take the budget away"
                     )
+                self._ready = True
             except Exception as error:
                 self.limiter.close(error)
                 raise
 
     async def _check_place(self) -> None:
-        place, llm = getattr(self.llm, "api_base", None), self.llm
+        place, llm = self.llm.place, self.llm
         if place and not llm.revision and (first := self.account.ledger.place(llm.model, place)) != place:
             raise MissingInput(
                 f"the model {llm.model} was first seen at {first} and is now at {place}: answers of two models under one "

@@ -13,7 +13,8 @@ Options: ``url`` of the server; ``model``, PROVIDER/NAME; ``rows``, how many, or
 ``pipeline`` works below ``folder``.
 
 Result: ``seconds`` and ``cpu`` (seconds of the whole process, all threads and children) from the first call to the last, imports
-and one call to warm up excluded; ``rss``, most memory in MB; ``ended``, how many rows ended how.
+and one call to warm up excluded; ``rss``, most memory in MB; ``ended``, how many rows ended how; of ``pipeline`` the seconds of
+each of its ``phases``, too.
 """
 
 from __future__ import annotations
@@ -258,12 +259,21 @@ def pipeline(options: dict[str, Any]) -> dict[str, Any]:
         "max_tokens": 256,
     }
 
+    marks: dict[str, float] = {}  # when the last event of each kind came
+
     def go(rows: Sequence[int], name: str) -> RunFolder:
         recipe = write_recipe(folder / name, rows, llm)
         os.environ["LANGMILL_HOME"] = str(Path(options["home"]) / name)
         assembly, store = assemble(recipe), RunFolder(folder / name / "run")
         with open(os.devnull, "w") as quiet, _profiled(options.get("profile")), clock:
-            run(assembly, store, Request(until="data"), Progress(quiet))
+            progress, marks["begin"] = Progress(quiet), time.perf_counter()
+
+            def report(event: Any) -> None:
+                marks[event["event"]] = time.perf_counter()
+                progress(event)
+
+            run(assembly, store, Request(until="data"), report)
+            marks["end"] = time.perf_counter()
         return store
 
     clock = Clock()
@@ -271,7 +281,9 @@ def pipeline(options: dict[str, Any]) -> dict[str, Any]:
     store = go(rows_of(options), "whole")
     ended = Counter({"answered": sum(1 for _ in store.rows("answers"))})
     ended.update(reject.reason for reject in store.rejects("answers"))
-    return _result(clock, ended)
+    moments = [marks[name] for name in ("begin", "step", "rows", "dataset", "end")]
+    phases = {name: moments[n + 1] - moments[n] for n, name in enumerate(("read", "ask", "write", "report"))}
+    return {**_result(clock, ended), "phases": phases}
 
 
 class _profiled:

@@ -10,6 +10,7 @@ from bench.section import OPENAI, Section, result, start
 from bench.server import REFUSAL_SECONDS, Server
 
 LATENCY = 0.2
+PATIENCE = 8  # times the ideal until a run counts as hanging
 REASONS = ("answered", "schema", "truncated", "empty", "refusal", "provider")  # how a row may end
 
 
@@ -75,9 +76,10 @@ def _run(
     """What the client found, what the server saw, and the ideal in seconds."""
     with Server(latency=LATENCY, **options) as server:
         asked = {"url": server.url, "model": OPENAI, "rows": rows, "concurrency": concurrency, "home": str(folder)}
-        found = result(start("engine", {**asked, "llm": {"timeout": timeout}, "warm": False}))
         places = min(concurrency, server.options["room"] or concurrency)
-        return found, server.stats(), ideal_seconds(server, rows, places, timeout)
+        ideal = ideal_seconds(server, rows, places, timeout)
+        client = start("engine", {**asked, "llm": {"timeout": timeout}, "warm": False})
+        return result(client, PATIENCE * ideal), server.stats(), ideal
 
 
 def ideal_seconds(server: Server, rows: int, places: int, timeout: float) -> float:

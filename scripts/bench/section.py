@@ -107,9 +107,15 @@ def start(client: str, options: dict[str, Any], **variables: str) -> subprocess.
     )
 
 
-def result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a client found. Raises RuntimeError with its last words when it failed."""
-    out, err = process.communicate()
+def result(process: subprocess.Popen[str], patience: float = 600.0) -> dict[str, Any]:
+    """What a client found; nothing answered where it took longer than so many seconds. Raises RuntimeError with its last words
+    when it failed."""
+    try:
+        out, err = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return {"seconds": patience, "cpu": 0.0, "rss": 0.0, "ended": {"not ended in time": 1}}
     if process.returncode:
         raise RuntimeError(f"a client ended with {process.returncode}:\n{err[-2000:]}")
     return dict(json.loads(out.splitlines()[-1]))

@@ -37,7 +37,7 @@ def throughput(quick: bool, work: Path, profile: Path | None) -> Section:
                 "client": client, "model": model, "concurrency": concurrency, "rows": rows, "seconds": found["seconds"],
                 "rows_per_second": rows / found["seconds"], "efficiency": rows * LATENCY / concurrency / found["seconds"],
                 "cpu_ms": 1000 * found["cpu"] / rows, "rss_mb": found["rss"],
-                "server_cpu_us": 1e6 * seen["cpu"] / seen["requests"],
+                "phases": found.get("phases", {}), "server_cpu_us": 1e6 * seen["cpu"] / seen["requests"],
             }
         )  # fmt: skip
         say(f"  {client} {model} at {concurrency}: {found['seconds']:.2f} s")
@@ -78,6 +78,9 @@ def throughput(quick: bool, work: Path, profile: Path | None) -> Section:
         section.goal(f"{client} at {concurrency}, of a bare aiohttp loop", ratio, ">=", FLOORS[concurrency])
         section.goal(f"{client} at {concurrency}, CPU milliseconds a call", figures["cpu_ms"], "<=", MOST_CPU)
     section.table(("client", "in flight", "rows/s", "of ideal", "CPU ms/call", "peak MB", "of bare"), table)
+    for run in runs:
+        if phases := ", ".join(f"{name} {seconds:.2f} s" for name, seconds in run["phases"].items()):
+            section.lines.append(f"pipeline at {run['concurrency']}: {phases}")
     section.lines.append(f"server: {median(run['server_cpu_us'] for run in runs):.0f} microseconds of CPU a request")
     section.figures = {"runs": runs, "latency": LATENCY}
     return section

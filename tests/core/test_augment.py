@@ -157,8 +157,9 @@ def test_what_is_left_is_counted_though_it_was_not_read_yet(tmp_path, monkeypatc
 
 
 def test_a_disk_that_refuses_stops_the_step(tmp_path):
-    (part,) = partitions(tmp_path, 1, 5)
-    works = [Work(part, part.path / "no folder" / part.path.name)]
+    works = work(partitions(tmp_path, 3, 5), tmp_path / "out")
+    for item in works:
+        item.out.mkdir(parents=True)  # a folder is in the way
     faults, _ = done(Echo(), works)
     assert faults
     assert all("can not write" in str(fault) for fault in faults)

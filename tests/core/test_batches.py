@@ -1,112 +1,33 @@
-"""Batches against a real server in a process of its own: nothing handed in twice, nothing paid twice, every row answered.
-
-Run as a script it asks: python test_batches.py HOME URL RUN FIRST LAST; prints how many of its questions have an answer.
-"""
+"""Batches against a real server in a process of its own: nothing handed in twice, nothing paid twice, every row answered."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import importlib
-import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from langmill import batches, delivery, sending
-from langmill.account import MONTH_CAP, Stopped
-from langmill.api import Answer, BatchItem, CallError, Price
+from langmill import batches, delivery
+from langmill.account import Stopped
 from langmill.errors import BudgetReached, ProviderDown, RecipeError
 from langmill.ledger import Ledger
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-asking = importlib.import_module("asking")
-Direct, QUESTIONS = asking.Direct, asking.QUESTIONS
-provider = importlib.import_module("batch_provider")
+posting = importlib.import_module("posting")
+asking, provider = posting.asking, posting.provider
+Direct, Posted, QUESTIONS = asking.Direct, posting.Posted, asking.QUESTIONS
 BatchProvider = provider.BatchProvider
 FEW = QUESTIONS[:40]
-QUICK = {
-    (batches, "QUIET"): 0.05, (batches, "LONGEST_HELD"): 0.1, (delivery, "FIRST_LOOK"): 0.05, (delivery, "LONGEST_LOOK"): 0.1,
-    (delivery, "FIRST_PAUSE"): 0.01, (delivery, "ARRIVING"): 0.3, (sending, "FIRST_PAUSE"): 0.01,
-}  # fmt: skip
-
-
-class Posted(Direct):  # type: ignore[misc, valid-type]
-    """Hands batches to the server with nothing in between, so that the core alone is what is tested."""
-
-    model: str = "test/posted"
-    batch: bool = True
-    listed: bool = True
-
-    def price(self) -> Price:
-        return Price(*provider.PRICES, 0.5) if self.priced else Price(0.0, 0.0)
-
-    async def _ask(self, method: str, path: str, **sent: Any) -> Any:
-        try:
-            async with self._session.request(method, f"{self.api_base}/{path}", **sent) as reply:
-                body = await reply.read()
-        except aiohttp.ClientError as error:
-            raise CallError("timeout", type(error).__name__) from None
-        if reply.status != 200:
-            kinds: dict[int, CallError.Kind] = {400: "bad_request", 401: "auth", 404: "auth", 429: "rate_limit"}
-            raise CallError(kinds.get(reply.status, "server"), f"status {reply.status}", 0.01)
-        return body if path.endswith("content") else json.loads(body)
-
-    async def submit(self, items: Sequence[BatchItem], mark: str) -> str:
-        lines = []
-        for item in items:
-            said = [{"role": message.role, "content": message.content} for message in item.messages]
-            body = {"model": self.model, "messages": said, "seed": item.seed}
-            line = {"custom_id": item.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
-            lines.append(json.dumps(line))
-        form = aiohttp.FormData({"purpose": "batch"})
-        form.add_field("file", "\n".join(lines), filename="batch.jsonl", content_type="application/jsonl")
-        file = await self._ask("POST", "files", data=form)
-        wanted = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-        return str((await self._ask("POST", "batches", json={**wanted, "metadata": {"name": mark}}))["id"])
-
-    async def find_batch(self, mark: str) -> str | None:
-        if not self.listed:
-            raise NotImplementedError
-        found = (await self._ask("GET", "batches"))["data"]
-        return next((batch["id"] for batch in found if batch["metadata"]["name"] == mark), None)
-
-    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | None:
-        state = await self._ask("GET", f"batches/{batch}")
-        if state["status"] == "failed":
-            raise CallError("bad_request", state["errors"]["data"][0]["message"])
-        if state["status"] not in ("completed", "expired", "cancelled"):
-            return None
-        found: dict[str, Answer | CallError] = {}
-        for file in (state.get("output_file_id"), state.get("error_file_id")):
-            for line in (await self._ask("GET", f"files/{file}/content")).splitlines() if file else ():
-                with contextlib.suppress(ValueError):
-                    found[json.loads(line)["custom_id"]] = self._read(json.loads(line))
-        return found
-
-    def _read(self, item: Mapping[str, Any]) -> Answer | CallError:
-        if item["error"] or item["response"]["status_code"] != 200:
-            return CallError("server", "it failed")
-        choice, usage = item["response"]["body"]["choices"][0], item["response"]["body"]["usage"]
-        return Answer(
-            choice["message"]["content"], choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"]
-        )
-
-    async def clear_batch(self, batch: str) -> None:
-        state = await self._ask("GET", f"batches/{batch}")
-        for kind in ("input", "output", "error"):
-            if file := state.get(f"{kind}_file_id"):
-                await self._ask("DELETE", f"files/{file}")
 
 
 def script(home: Path, server: Any, *, run: str = "run", first: int = 0, last: int = len(FEW)) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, str(home), server.url, run, str(first), str(last)]
+    command = [sys.executable, posting.__file__, str(home), server.url, run, str(first), str(last)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -129,9 +50,9 @@ def spent(home: Path, run: str = "run") -> float:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for (module, name), seconds in QUICK.items():
+    for (module, name), seconds in posting.QUICK.items():
         monkeypatch.setattr(module, name, seconds)
-    monkeypatch.delenv(MONTH_CAP, raising=False)
+    monkeypatch.delenv("LANGMILL_MAX_COST", raising=False)
 
 
 def test_a_batch_answers_all_at_its_share_of_the_price(tmp_path: Path) -> None:
@@ -237,7 +158,7 @@ def test_a_batch_that_is_not_shown_stays_for_the_next_run(tmp_path: Path) -> Non
     with BatchProvider(fail={"retrieve": 1}, status=404) as server:
         llm = Posted(api_base=server.url, priced=True)
         with pytest.raises(
-            ProviderDown, match="the batch batch_0 can not be looked at: status 404. It stays in the ledger"
+            ProviderDown, match=r"the batch batch_0 can not be looked at: status 404\. It stays in the ledger"
         ):
             asking.together(tmp_path, llm, FEW)
         assert asking.together(tmp_path, llm, FEW) == {"answered": 40}
@@ -336,24 +257,42 @@ def test_what_a_dead_run_left_is_collected_though_nobody_asks_for_it(tmp_path: P
     assert steps == [("new", "test", 40), ("run", "test", 40)]
 
 
+def test_a_batch_without_a_name_is_looked_for_only_by_those_who_need_it(tmp_path: Path) -> None:
+    with BatchProvider(stall="created") as first, BatchProvider() as second:
+        process = script(tmp_path, first)
+        first.wait_for("created")
+        process.kill()
+        process.communicate()
+        elsewhere = Posted(api_base=second.url, revision="elsewhere")  # where nobody knows of that batch
+        assert asking.together(tmp_path, elsewhere, FEW) == {"answered": 40}
+        assert ("sent", "", 40) in attempts(tmp_path)
+        assert asking.together(tmp_path, Posted(api_base=first.url), FEW) == {"answered": 40}
+        assert len(first.seen()["batches"]) == 1
+    assert attempts(tmp_path) == [("answered", "", 80)]
+
+
 def test_a_cap_holds_for_batches(tmp_path: Path) -> None:
     with BatchProvider() as server:
         llm = Posted(api_base=server.url, priced=True, max_tokens=10)
         reserve = 5e-4  # about the worst case of a call, twice that of one in a batch
         with pytest.raises(BudgetReached):
-            asking.together(tmp_path, llm, QUESTIONS, budget=reserve * 3)
+            asking.together(tmp_path, llm, FEW, budget=reserve * 1.5)
         seen = server.seen()
-    assert 0 < len(seen["items"]) < 200 and seen["spent"] <= reserve * 3
+    assert 0 < len(seen["items"]) < 40 and seen["spent"] <= reserve * 1.5
     assert spent(tmp_path) == pytest.approx(seen["spent"])
     assert len(seen["batches"]) > 1  # what came back was spent, too
 
 
-def test_a_batch_is_cut_at_the_providers_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "MOST_CALLS", 80)
+@pytest.mark.parametrize(("limit", "most"), [("MOST_CALLS", 80), ("MOST_BYTES", 80 * 1_200)])
+def test_a_batch_is_cut_at_the_providers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    monkeypatch.setattr(batches, limit, most)
     with BatchProvider() as server:
         assert asking.together(tmp_path, Posted(api_base=server.url), QUESTIONS) == {"answered": 200}
         seen = server.seen()
-    assert [batch["items"] for batch in seen["batches"]] == [80, 80, 40]
+    items = [batch["items"] for batch in seen["batches"]]
+    assert len(items) == 3 and items[0] == items[1] and 60 < items[0] < 99 and sum(items) == 200
 
 
 def test_a_model_under_two_names_does_not_take_its_own_batch_for_a_dead_ones(tmp_path: Path) -> None:
@@ -378,12 +317,3 @@ def test_a_model_without_a_batch_api_is_told_before_anything_is_sent(tmp_path: P
         with pytest.raises(RecipeError, match="test/direct has no batch API: set batch: false"):
             asking.together(tmp_path, Direct(api_base=server.url, batch=True), FEW)
         assert server.seen()["events"] == {} and server.seen()["chats"] == {}
-
-
-if __name__ == "__main__":
-    for (module, name), seconds in QUICK.items():
-        setattr(module, name, seconds)
-    place, url, run_id, *bounds = sys.argv[1:]
-    texts = QUESTIONS[int(bounds[0]) : int(bounds[1])]
-    llm = Posted(api_base=url, priced=True)
-    print(asking.together(Path(place), llm, texts, run=run_id)["answered"], flush=True)

@@ -24,11 +24,12 @@ from typing import Any
 import pytest
 
 from langmill import sending
-from langmill.account import MONTH_CAP, Stopped
+from langmill.account import Stopped
 from langmill.api import LLM, Answer, Context, Message
 from langmill.calls import Engine, call_key
 from langmill.errors import BudgetReached, LanguageNotWritten, MissingInput, ProviderDown, RowFault
 from langmill.ledger import Ledger
+from langmill.ledger_facts import MONTH_CAP
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 asking = importlib.import_module("asking")

@@ -176,7 +176,20 @@ def test_no_prompt_row_or_key_reaches_the_log_or_an_error(bench, monkeypatch):
 def test_help_names_every_command(bench):
     said = bench.factory("--help")
     assert said.code == 0
-    for name in ("run", "check", "plan", "status", "report", "show", "plugins", "languages", "new", "schema", "doctor"):
+    for name in (
+        "run",
+        "retry",
+        "check",
+        "plan",
+        "status",
+        "report",
+        "show",
+        "plugins",
+        "languages",
+        "new",
+        "schema",
+        "doctor",
+    ):
         assert re.search(rf"^\s+{name}\b", said.out, re.M), name
     wrong = bench.factory("rnu")
     assert wrong.code == 2

@@ -13,9 +13,9 @@ import pytest
 from pydantic import PrivateAttr
 
 from langmill import sending
-from langmill.account import MONTH_CAP
-from langmill.api import LLM, Answer, Message, Price
+from langmill.api import LLM, Answer, Context, Message, Price
 from langmill.errors import ProviderDown
+from langmill.ledger_facts import MONTH_CAP
 from langmill.limits import Limiter
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -28,6 +28,25 @@ ask, ask_all, engine, together = asking.ask, asking.ask_all, asking.engine, aski
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "FIRST_PAUSE", 0.01)
     monkeypatch.delenv(MONTH_CAP, raising=False)
+
+
+class Told(LLM):
+    """Says what it is told to."""
+
+    model: str = "test/told"
+    said: tuple[int, int] = (5, 5)
+    pause: float = 0.0
+    _asked: int = PrivateAttr(0)
+
+    def price(self) -> Price:
+        return Price(1e-6, 1e-6)
+
+    async def answer(
+        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        self._asked += 1
+        text = f'{{"text": "answer to {messages[-1].content}"}}'
+        return Answer(text, "stop", *self.said, pause=self.pause)
 
 
 # --- fallback ---------------------------------------------------------------------------------------------------------
@@ -107,26 +126,24 @@ def test_failures_between_answers_do_not_count_as_out(tmp_path: Path, monkeypatc
     assert ended["answered"] >= 58 and set(ended) <= {"answered", "provider"}
 
 
+def test_nothing_is_asked_of_a_model_that_is_still_starting(tmp_path: Path) -> None:
+    class Slow(Told):
+        _ready: bool = PrivateAttr(False)
+
+        async def start(self, context: Context) -> None:
+            await asyncio.sleep(0.05)
+            self._ready = True
+
+        async def answer(
+            self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+        ) -> Answer:
+            assert self._ready
+            return await super().answer(messages, seed=seed, schema=schema)
+
+    assert together(tmp_path, Slow(), QUESTIONS[:5]) == {"answered": 5}
+
+
 # --- what the provider and the recipe ask for -------------------------------------------------------------------------
-
-
-class Told(LLM):
-    """Says what it is told to."""
-
-    model: str = "test/told"
-    said: tuple[int, int] = (5, 5)
-    pause: float = 0.0
-    _asked: int = PrivateAttr(0)
-
-    def price(self) -> Price:
-        return Price(1e-6, 1e-6)
-
-    async def answer(
-        self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
-    ) -> Answer:
-        self._asked += 1
-        text = f'{{"text": "answer to {messages[-1].content}"}}'
-        return Answer(text, "stop", *self.said, pause=self.pause)
 
 
 def test_nothing_is_sent_while_the_providers_headers_ask_for_quiet(

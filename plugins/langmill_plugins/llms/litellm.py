@@ -78,6 +78,11 @@ class LiteLLM(LLM):
     _through: Any = PrivateAttr(None)  # litellm, where there is no wire
     _strict: bool = PrivateAttr(False)
 
+    @property
+    def place(self) -> str | None:
+        """The server's address, where the recipe names one."""
+        return self.api_base
+
     def price(self) -> Price | None:
         """The recipe's prices, else litellm's own map; a server on this machine costs nothing."""
         if self.prices is not None:

@@ -28,6 +28,7 @@ from langmill.api import (
 )
 from langmill_plugins.llms.counting import gguf_tokens
 from langmill_plugins.llms.errors import NO_KEY
+from langmill_plugins.llms.litellm import Prices
 from langmill_plugins.llms.openai_wire import Wire
 
 SLOTS = 4  # more do not raise the tokens a second on two cores
@@ -35,6 +36,7 @@ CONTEXT = 2048  # tokens of prompt and answer, each slot
 SAMPLING = {"dry_multiplier": 0.8, "dry_base": 1.75, "dry_allowed_length": 4}
 """llama.cpp's guard against loops of words ("don't repeat yourself"): without it a model this small writes 1234567890 until it
 is cut off. The plainer penalty on single tokens also hits the quotation marks of JSON, and answers come out empty."""
+UNUSED = "of no use here: it may stay when a recipe swaps its provider for this one"
 
 
 class Local(LLM):
@@ -44,6 +46,9 @@ class Local(LLM):
     model: str = Field(pattern=r"^local/.+", description="local/NAME of a packaged model")
     concurrency: int = Field(8, ge=1, description="most calls in flight at once")
     timeout: float = Field(300.0, gt=0, description="seconds until a call counts as lost")
+    api_base: str | None = Field(None, description=UNUSED)
+    api_key_env: str | None = Field(None, description=UNUSED)
+    prices: Prices | None = Field(None, description=UNUSED)
 
     _server: asyncio.subprocess.Process | None = PrivateAttr(None)
     _wire: Wire | None = PrivateAttr(None)

@@ -44,6 +44,11 @@ class Replay(LiteLLM):
         """The identity of the model it stands for."""
         return self._original.identity()
 
+    @property
+    def place(self) -> None:
+        """None: nothing is asked anywhere."""
+        return None
+
     def price(self) -> Price:
         """Nothing: nothing is sent."""
         return Price(0.0, 0.0)
