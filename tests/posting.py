@@ -68,12 +68,12 @@ class Posted(Direct):  # type: ignore[misc, valid-type]
         found = (await self._ask("GET", "batches"))["data"]
         return next((batch["id"] for batch in found if batch["metadata"]["name"] == mark), None)
 
-    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | None:
+    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | str:
         state = await self._ask("GET", f"batches/{batch}")
         if state["status"] == "failed":
             raise CallError("bad_request", state["errors"]["data"][0]["message"])
         if state["status"] not in ("completed", "expired", "cancelled"):
-            return None
+            return str(state["status"])
         found: dict[str, Answer | CallError] = {}
         for file in (state.get("output_file_id"), state.get("error_file_id")):
             for line in (await self._ask("GET", f"files/{file}/content")).splitlines() if file else ():

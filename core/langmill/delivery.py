@@ -70,14 +70,17 @@ class Delivery:
 
     async def wait(self, name: str, calls: int, started: float) -> Mapping[str, Answer | CallError]:
         """Look again and again until it is done. Raises Refused when it was refused as a whole, ProviderDown."""
-        hours, pause, troubled = (time.time() - started) / 3600, FIRST_LOOK, False
+        hours, pause, state, troubled = (time.time() - started) / 3600, FIRST_LOOK, "", False
         if hours > 0.1:
             self.note(f"waiting for the batch of {calls:,} calls that was handed in {hours:.1f} h ago ({name})")
         while True:
             try:
-                if (found := await self.llm.collect(name)) is not None:
+                found = await self.llm.collect(name)
+                if not isinstance(found, str):
                     return found
-                troubled = False
+                if found != state:
+                    self.note(f"the batch {name} is now {found}")
+                state, troubled = found, False
             except CallError as error:
                 if error.kind == "bad_request":
                     raise Refused(error.kind, f"the batch {name} was refused: {error}", paid=False) from None

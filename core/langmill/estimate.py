@@ -205,7 +205,8 @@ class Calls:
         before = self.habit.prompt_tokens / self.habit.calls
         rest = max(0.0, _middle(self.prompts) / max(1.0, (self.n + self.low_n) / 2) - row) + wrapped
         most = self.schemas / self.n / SCHEMA_RATE + REASKED * (self.habit.answer_tokens / self.habit.calls + AGAIN)
-        more = (min(4.0, max(0.25, row / max(1.0, before - rest - besides))) for besides in (0.0, most))
+        earlier = max(1.0, before - rest)
+        more = (min(4.0, max(0.25, row / max(earlier / 2, earlier - besides))) for besides in (0.0, most))
         return Span(*(times ** self._grows() for times in more))
 
     def _grows(self) -> float:
@@ -268,7 +269,10 @@ def usual(habit: Habit) -> tuple[float, float]:
 def habit_of(habits: Iterable[Habit], step: str, language: str) -> tuple[Habit | None, bool]:
     """What is known of a step's calls in a language, or else of the step's calls in any; and whether it is the former.
     ``translate.fr`` is a step of ``translate``."""
-    own = [habit for habit in habits if habit.step.partition(".")[0] == step.partition(".")[0]]
+    name = step.partition(".")[0]
+    own = [
+        habit for habit in habits if habit.step.partition(".")[0] == name and habit.answer_tokens
+    ]  # some count nothing
     exact = [habit for habit in own if (habit.step, habit.language) == (step, language)]
     if sum(habit.calls for habit in exact) >= ENOUGH:
         own = exact

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 START = 128  # calls in flight before anything is known of the provider
 MANY = 0.3  # share of refusals in a round that means the limit is too high
@@ -41,19 +42,12 @@ class Limiter:
     async def approach(self) -> None:
         """Wait to be among the next few that will enter: time to put the attempt on disk while others are in flight, so that no
         room stands empty for it. Raises the error of close()."""
-        while True:
-            if self._over:
-                raise self._over
-            if self._near < self._most_near():
-                break
-            turn = asyncio.get_running_loop().create_future()
-            self._nearing.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._wake_near()
-                raise
-        self._near += 1
+        if self._over:
+            raise self._over
+        if self._nearing or self._near >= self._most_near():
+            await self._turn(self._nearing, self.depart)
+        else:
+            self._near += 1
 
     def depart(self) -> None:
         """Who approached has entered, or will not."""
@@ -63,21 +57,33 @@ class Limiter:
     async def enter(self) -> int:
         """Wait for room, then count as in flight until leave() and as unsaved until saved(); gives the number of cuts so far, for
         succeeded() and refused(). Raises the error of close()."""
-        while True:
-            if self._over:
-                raise self._over
-            if self._room() > 0:
-                break
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._wake()  # the turn may have been given to a call that is no more
-                raise
+        if self._over:
+            raise self._over
+        if self._waiting or self._room() <= 0:
+            await self._turn(self._waiting, self._not_entered)
+        else:
+            self._enter()
+        return self.cuts
+
+    async def _turn(self, queue: deque[asyncio.Future[None]], back: Callable[[], None]) -> None:
+        """Wait in a queue. Whoever gives the turn has counted it already, so that nobody who comes later can take it; a turn that
+        is given to a call which is no more is given ``back``."""
+        turn = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                back()
+            raise
+
+    def _enter(self) -> None:
         self.in_flight += 1
         self.unsaved += 1
-        return self.cuts
+
+    def _not_entered(self) -> None:
+        self.unsaved -= 1
+        self.leave()
 
     def leave(self) -> None:
         """The call that entered is in flight no more."""
@@ -162,13 +168,17 @@ class Limiter:
     def _wake(self) -> None:
         """Give as many turns as there is room."""
         if self._waiting:
-            _give_turns(self._waiting, self._room())
+            free = self._room()
+            while free > 0 and _give_turn(self._waiting):
+                self._enter()
+                free -= 1
 
     def _most_near(self) -> int:
         return max(1, int(self.limit) // NEAR)
 
     def _wake_near(self) -> None:
-        _give_turns(self._nearing, self._most_near() - self._near)
+        while self._near < self._most_near() and _give_turn(self._nearing):
+            self._near += 1
 
 
 class Quota:
@@ -187,12 +197,14 @@ class Quota:
         return wait
 
 
-def _give_turns(waiting: deque[asyncio.Future[None]], free: int) -> None:
-    while waiting and free > 0:
+def _give_turn(waiting: deque[asyncio.Future[None]]) -> bool:
+    """To the first that still waits; False when none does."""
+    while waiting:
         turn = waiting.popleft()
         if not turn.done():
             turn.set_result(None)
-            free -= 1
+            return True
+    return False
 
 
 def _let_go(future: asyncio.Future[None]) -> None:

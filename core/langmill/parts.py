@@ -258,8 +258,9 @@ class LLM(Part):
         """The provider's name for the batch that was handed in under a mark; None when it never arrived."""
         raise NotImplementedError(f"{self.model} has no batch API")
 
-    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | None:
-        """What came of a batch's items by name, those that failed or expired as errors; None while it is under way."""
+    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | str:
+        """What came of a batch's items by name, those that failed or expired as errors; while it is under way, the provider's
+        word for how far it is. Raises CallError: bad_request when the provider refused the batch as a whole."""
         raise NotImplementedError(f"{self.model} has no batch API")
 
     async def clear_batch(self, batch: str) -> None:

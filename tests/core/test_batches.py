@@ -68,7 +68,12 @@ def test_a_batch_answers_all_at_its_share_of_the_price(tmp_path: Path) -> None:
         assert asking.together(tmp_path, ordinary, QUESTIONS) == {"answered": 200}
         assert server.seen()["chats"] == {}
     notes = [event["text"] for event in events if event["event"] == "note"]
-    assert notes[0].startswith("batch of 200 calls handed in (batch_0);") and "200 of 200" in notes[1]
+    assert notes[0].startswith("batch of 200 calls handed in (batch_0);")
+    assert notes[1:] == [
+        "the batch batch_0 is now validating",
+        "the batch batch_0 is now in_progress",
+        "the batch batch_0 is done: 200 of 200 calls answered",
+    ]
     counts = [event for event in events if event["event"] == "calls"]
     assert max(event["in_flight"] for event in counts) == 200 and counts[-1]["in_flight"] == 0
 

@@ -102,6 +102,30 @@ def test_few_approach_before_they_have_room() -> None:
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("door", ["approach", "enter"])
+def test_nobody_is_overtaken(door: str) -> None:
+    async def work() -> None:
+        limiter, order = Limiter(1), []
+        out = limiter.depart if door == "approach" else limiter.leave
+
+        async def one(number: int) -> None:
+            await getattr(limiter, door)()
+            order.append(number)
+            if door == "enter":
+                limiter.saved()
+            asyncio.get_running_loop().call_soon(out)
+            await asyncio.sleep(0)
+
+        first = [asyncio.ensure_future(one(number)) for number in range(10)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        later = [asyncio.ensure_future(one(number)) for number in range(10, 20)]
+        await asyncio.wait_for(asyncio.gather(*first, *later), 5)
+        assert order == list(range(20))
+
+    asyncio.run(work())
+
+
 def test_a_quota_lets_a_seconds_worth_go_at_once_and_spreads_the_rest() -> None:
     async def work() -> None:
         quota = Quota(600)  # ten a second

@@ -100,19 +100,19 @@ class Batches:
             after = {"after": getattr(found, "next_page_token", None) or found.data[-1].id}
         return None
 
-    async def collect(self, name: str) -> dict[str, Answer | CallError] | None:
-        """What came of the requests, by name; None while the batch is under way. Raises CallError: bad_request when the
-        provider refused the batch as a whole. A request of which nothing can be read is left out."""
+    async def collect(self, name: str) -> dict[str, Answer | CallError] | str:
+        """What came of the requests, by name, without those of which nothing can be read; the state of a batch that is under
+        way. Raises CallError: bad_request when the provider refused the batch as a whole."""
         batch = await self._look(name)
         counts = getattr(batch, "request_counts", None)
         files = [file for file in (batch.output_file_id, batch.error_file_id) if file]
         if batch.status in UNDER_WAY:
-            return None
+            return str(batch.status)
         if batch.status == "failed":
             faults = [str(fault.message) for fault in (batch.errors.data if batch.errors else None) or []]
             raise CallError("bad_request", clean("; ".join(faults[:3])) or "it gave no reason")
         if not files and (counts.completed + counts.failed if counts else batch.status == "completed"):
-            return None  # done, and its files not named yet: that takes a moment
+            return "finalizing"  # done, and its files not named yet: that takes a moment
         found: dict[str, Answer | CallError] = {}
         for file in files:
             try:

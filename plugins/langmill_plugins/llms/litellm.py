@@ -229,8 +229,8 @@ class LiteLLM(LLM):
         """Look for a batch by its mark. Raises NotImplementedError where the provider gives no list of batches."""
         return await self._batches().find(mark)
 
-    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | None:
-        """What came of a batch; None while it is under way."""
+    async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | str:
+        """What came of a batch, or how far it is."""
         return await self._batches().collect(batch)
 
     async def clear_batch(self, batch: str) -> None:
