@@ -135,7 +135,10 @@ def main() -> int:
 
 def section(cases: Sequence[Case], work: Path, data: str | None, seed: int = 0) -> Section:
     """The recipes' prices, foretold and real. ``data`` is the folder of public sets, if there is one."""
-    done = Section("plan: low and high in US$, before anything is known (new) and with a ledger that knows a few rows")
+    done = Section("plan")
+    done.lines.append(
+        "US$ foretold and real, before anything is known (new) and (*) with a ledger that knows a few rows"
+    )
     rows, results = [], []
     texts, lengths = _texts(), _lengths(data)
     for number, case in enumerate(cases):
@@ -146,9 +149,7 @@ def section(cases: Sequence[Case], work: Path, data: str | None, seed: int = 0) 
         name = f"{'+'.join(result['sources'])}: {result['steps']}"
         rows.append([name[:44], *shown, *marks, f"{result['plan_seconds']:.1f}"])
         say(f"  {number + 1}/{len(cases)} {name[:60]}: {shown[0]}-{shown[1]}, real {shown[2]}")
-    done.table(
-        ("recipe", "low", "high", "real", "low*", "high*", "real*", "in", "in*", "most", "paid", "s"), rows
-    )  # * with a ledger that knows
+    done.table(("recipe", "low", "high", "real", "low*", "high*", "real*", "in", "in*", "most", "paid", "s"), rows)
     for key, what in (("", "new"), ("known_", "known")):
         some = [result for result in results if result[f"{key}cost"]]  # of small sources the first rows are all rows
         inside = sum(result[f"{key}contained"] for result in some) / len(some)

@@ -9,29 +9,46 @@ from collections import deque
 from collections.abc import Callable
 
 START = 128  # calls in flight before anything is known of the provider
-MANY = 0.3  # share of refusals in a round that means the limit is too high
-FEW = 0.05  # share of refusals in a round up to which the limit may grow
-SHORTEST_ROUND = 8  # calls
+SHORTEST_ROUND = 4  # calls
+SHUT = 0.9  # share of refusals from which the provider takes nothing at all, rather than so many
+PROBE = 10  # rounds without a refusal before the limit, once found, is tried higher
+STILL = 0.6  # of the former share of refusals: with more, a cut has not helped
+DOUBT = 2.5  # standard deviations by which refusals must exceed the usual ones to mean something
+REST = 1.0  # seconds that a refused call's place stays empty while no answer has come yet
 NEAR = 2  # one call for so many in flight is made ready to follow
 BURST = 1.0  # seconds of a quota that may be used at once
 
 
 class Limiter:
-    """Additive increase, multiplicative decrease, for one model.
+    """How many calls of one model may be in flight.
 
-    Until the first refusal the limit doubles with each round of successes, afterwards it grows by one a round; a round is
-    as many calls as the limit allows at once. A few refusals change nothing: the provider is full, which is what we want,
-    and each refused call waits on its own. Many refusals halve the limit, once: what was sent before the cut is not held
-    against it. When the very last call in flight is refused, nothing at all is sent until the provider's own time is over.
+    Until the first refusal the limit doubles with each round of answers; a round is as many calls as the limit allows at once.
+    The share of a round that was refused says how much too high the limit is, and it comes down by that: a provider that takes
+    32 of 128 is asked 32 at once from the next round on. Where refusals stay as frequent after a cut as they were before, they
+    do not come from the number in flight: the cut is undone, and that share is the usual one from then on. After PROBE
+    rounds without more refusals than usual the limit is tried higher: by one, two, four, until it is too high again.
+
+    A refused call's place stays empty for as long as an answer takes: else it would be given to one call after another, all
+    refused within milliseconds. When the very last call in flight is refused, nothing at all is sent until the provider's own
+    time is over.
     """
 
     def __init__(self, most: int):
         self.most = most
         self.limit = float(min(most, START))
         self.in_flight = self.unsaved = 0
-        self.cuts = 0
+        self.cuts = 0  # how often the limit changed for a reason: calls sent before do not count for what comes after
+        self.usual = 0.0  # share of refusals that has nothing to do with how many are in flight
         self._good = self._bad = 0
-        self._met_refusal = False
+        self._ramp = True  # doubling with each round of answers
+        self._shut = (
+            False  # the provider took nothing when it was last asked: the first answers let the limit double again
+        )
+        self._clean = 0  # rounds since the last cut
+        self._step = 1.0
+        self._tried: tuple[float, float] | None = None  # limit and share of refusals before a cut that is being judged
+        self._resting = 0  # places of refused calls that stay empty for a while
+        self._seconds = 0.0  # that an answer takes, lately
         self._held_until = 0.0
         self._over: Exception | None = None
         self._near = 0
@@ -126,44 +143,73 @@ class Limiter:
             self._held_until = until
             loop.call_later(seconds + 0.001, self._wake)
 
-    def succeeded(self, cuts: int) -> None:
-        """An answer came to a call sent after so many cuts."""
+    def succeeded(self, cuts: int, seconds: float) -> None:
+        """An answer came, after so many seconds, to a call sent after so many cuts."""
+        self._seconds += (seconds - self._seconds) * (0.1 if self._seconds else 1.0)
         if cuts == self.cuts:
             self._good += 1
-            if not self._met_refusal:
+            if self._ramp:
                 self.limit = min(float(self.most), self.limit + 1)
             self._round_over()
 
     def refused(self, cuts: int, retry_after: float | None) -> None:
         """The provider said "too many" to a call sent after so many cuts; ``retry_after`` in seconds, if it named it."""
-        self._met_refusal = True
         if self.in_flight <= 1 and retry_after:
             self.hold(retry_after)
-        if cuts != self.cuts:
-            return
-        self._bad += 1
-        if self._bad > max(1.0, MANY * self._round()):
-            self.limit = max(1.0, self.limit / 2)
-            self.cuts += 1
-            self._good = self._bad = 0
+        self._ramp = self._ramp and self._shut
+        if cuts == self.cuts:
+            self._bad += 1
+        if self._bad > self._bearable(max(self._round(), self._good + self._bad)):
+            self._resting += 1
+            asyncio.get_running_loop().call_later(self._seconds or REST, self._rested, self.cuts)
         self._round_over()
 
     def _round(self) -> int:
         return max(SHORTEST_ROUND, int(self.limit))
 
+    def _bearable(self, calls: int) -> float:
+        """Refusals among so many calls that mean nothing new."""
+        return self.usual * calls + DOUBT * (self.usual * calls) ** 0.5
+
     def _round_over(self) -> None:
-        if self._good + self._bad < self._round():
+        calls = self._good + self._bad
+        if calls < self._round():
             return
-        if self._met_refusal and self._bad <= FEW * self._round():
-            self.limit = min(float(self.most), self.limit + 1)
+        share, too_many = self._bad / calls, self._bad > self._bearable(calls)
         self._good = self._bad = 0
+        if self._tried and STILL < share / self._tried[1] < 1 / STILL and share < SHUT:
+            (self.limit, before), self._tried = self._tried, None
+            self.usual = (share + before) / 2
+            self._changed()
+        elif too_many:
+            self._tried = (self.limit, share)
+            self._ramp = self._shut = share >= SHUT
+            self.limit = max(1.0, self.limit * max(1 - SHUT, (1 - share) / (1 - self.usual)))
+            self._changed()
+        else:
+            self._tried = None
+            self.usual += (share - self.usual) / 5 if self.usual else 0.0
+            self._clean += 1
+            if self._clean > PROBE and not self._ramp:
+                self.limit = min(float(self.most), self.limit + self._step)
+                self._step = min(2 * self._step, self.limit / 4)
+
+    def _changed(self) -> None:
+        self.cuts += 1
+        self._clean, self._step = 0, 1.0
+        self._resting = 0  # the limit itself keeps those places empty now
+
+    def _rested(self, cuts: int) -> None:
+        if cuts == self.cuts:
+            self._resting -= 1
+            self._wake()
 
     def _room(self) -> int:
         """How many more may be in flight now."""
         if self._held_until and asyncio.get_running_loop().time() < self._held_until:
             return 0
         limit = int(self.limit)
-        return min(limit - self.in_flight, limit + self._most_near() - self.unsaved)
+        return min(limit - self.in_flight - self._resting, limit + self._most_near() - self.unsaved)
 
     def _wake(self) -> None:
         """Give as many turns as there is room."""

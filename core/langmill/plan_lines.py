@@ -116,7 +116,9 @@ def _notes(planned: Planned) -> Iterable[str]:
         place = "llm:" if name == "llm" else f"models: {name}:"
         yield f"no price is known for {model}: give it in {place} prices: {{input: …, output: …}}, US$ per million tokens"
     priced = [cost for cost in steps if cost.dollars is not None]
-    if priced:
+    if priced and not planned.worst:
+        yield "a run costs $0: the model is free"
+    elif priced:
         rest = " (models without a price aside)" if len(priced) < len(steps) else ""
         yield f"a run costs ${_amount(planned.dollars.low)}-{_amount(planned.dollars.high)}{rest}"
         yield f"at the very most ${_amount(planned.worst)}: every answer max_tokens long and of no use until the third time,"
@@ -128,13 +130,13 @@ def _notes(planned: Planned) -> Iterable[str]:
 
 
 def _grounds(model: str, costs: Sequence[StepCost]) -> str:
-    tokens = "counted by its tokenizer" if costs[0].counted else "estimated by each language's characters a token"
+    tokens = "by its own tokenizer" if costs[0].counted else "by characters a token"
     known = sum(cost.known > 0 for cost in costs)
     if known == len(costs):
-        answers = "as long as its earlier ones"
+        answers = "as long as earlier ones"
     else:
-        answers = "as long as the steps declare" + (", or as its earlier ones where there are enough" if known else "")
-    return f"{model}: tokens {tokens}; answers {answers}"
+        answers = "as long as the steps declare" + (", or as earlier ones" if known else "")
+    return f"{model}: tokens {tokens}, answers {answers}"
 
 
 # --- figures ---
@@ -163,7 +165,9 @@ def _amount(dollars: float) -> str:
 
 
 def _money(span: Span | None, decimals: int) -> str:
-    return "?" if span is None else f"{span.low:,.{decimals}f}-{span.high:,.{decimals}f}"
+    if span is None or not span.high:
+        return "?" if span is None else "0"
+    return f"{span.low:,.{decimals}f}-{span.high:,.{decimals}f}"
 
 
 def _time(span: Span) -> str:

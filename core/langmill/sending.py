@@ -227,7 +227,7 @@ class Sender:
             except TimeoutError:
                 raise CallError("timeout", f"no answer within {llm.timeout:g} s") from None
             self._failures = 0
-            self.limiter.succeeded(cuts)
+            self.limiter.succeeded(cuts, time.monotonic() - began)
             if answer.pause:
                 self.limiter.hold(answer.pause)
             text = answer.text.encode("utf-8", "replace").decode()  # half characters can not be kept

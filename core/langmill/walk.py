@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from langmill.api import Augmenter, Drop, Row, RowFault, Skip, StepContext, words
 from langmill.assembly import DatasetPlan, StepPlan
@@ -28,6 +29,7 @@ from langmill.tables import read_rows
 
 MANY, SAMPLE = 2000, 500  # rows a language from which on a sample is walked through, and how large it is
 EXAMPLES = 40  # rows a language on which its characters a token are measured
+ALONE = 8  # partitions, or sources, up to which this process does the work of the executor
 LEFT = 0.7  # share of the rows a step makes that checks and filters leave, at the low end
 TRIES = 1 + max(REASKS.values())  # times one call may be answered in vain
 
@@ -107,6 +109,10 @@ class Walk(Pipeline):
             outs.append(write_partition(out, kept, [], Tally()))
         self.flow = await turn.stand_ins(self.flow)
         return outs
+
+    def _map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """A few pieces are done sooner here than processes of their own have started."""
+        return map(work, items) if len(items) <= ALONE else super()._map(work, items)
 
     def _read_again(self, plan: DatasetPlan, step: StepPlan) -> bool:
         """Whether anything later acts on what a step makes."""

@@ -42,7 +42,7 @@ def faults(quick: bool, work: Path, profile: Path | None) -> Section:
             (name, count, ended.get("answered", 0), rejected, lost, seen["again"], seen["requests"] / count,
              seen["refused"], found["seconds"], ideal, share)
         )  # fmt: skip
-        section.goal(f"{name}: rows lost", lost, "==", 0)
+        section.goal(f"{name}: rows lost, or not ended in time", lost, "==", 0)
         section.goal(f"{name}: rows answered twice", seen["again"], "==", 0)
         if options is hard:
             section.goal(f"{name}: goodput, of what the server allows", share, ">=", 0.75)

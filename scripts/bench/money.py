@@ -23,19 +23,24 @@ def budget(quick: bool, work: Path, profile: Path | None) -> Section:
     """Money spent, by the server's own account, as a share of the cap."""
     section = Section("budget")
     runs = [_one(number, work / f"budget-{number}") for number in range(15 if quick else 50)]
-    met = [run for run in runs if run["stopped"]]
     table = []
     for kind in KINDS:
-        mine = [run for run in runs if run["kind"] == kind]
-        near = [run["spent"] for run in mine if run["stopped"]]
-        shares = (min(near), median(near), max(near)) if near else ("", "", "")
-        table.append((kind, len(mine), len(near), max(run["spent"] for run in mine), *shares))
-    section.table(
-        ("runs", "of them", "stopped by the cap", "most spent/cap", "stopped: least", "median", "most"), table
+        for troubled in (False, True):
+            stopped = [run for run in runs if (run["kind"], run["troubled"], run["stopped"]) == (kind, troubled, True)]
+            if not stopped:
+                continue
+            spent, left = sorted(run["spent"] for run in stopped), median(run["calls_left"] for run in stopped)
+            name = f"{kind}{', troubled' if troubled else ''}"
+            table.append((name, len(stopped), spent[0], median(spent), spent[-1], left))
+    names = ("stopped by the cap", "runs", "spent/cap: least", "median", "most", "left, in longest calls")
+    section.table(names, table)
+    section.lines.append(
+        "left over: what was lost on the way, not counted or begun at a kill is held back as the longest possible, and so is"
+        " the call that did not fit any more"
     )
     section.figures = {"runs": runs}
     section.goal("most money spent, of the cap", max(run["spent"] for run in runs), "<=", 1.0)
-    section.goal("runs that the cap stopped", len(met), ">=", len(runs) // 4)
+    section.goal("runs that the cap stopped", sum(run["stopped"] for run in runs), ">=", len(runs) // 4)
     return section
 
 

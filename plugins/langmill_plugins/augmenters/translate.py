@@ -12,7 +12,7 @@ from pydantic import create_model
 from langmill.api import Augmenter, Chat, Choice, Drop, Field, Row, RowFault, Skip, StepContext, words
 from langmill_plugins.augmenters.replies import JSON, Answer, Maybe, Option, Pair, Question, Reply, single_turn
 
-SHORTER, LONGER = 0.75, 1.35  # a translation's length, of what the two languages take: genres and translators differ
+SHORTER, LONGER = 0.65, 1.4  # a translation's length, of what the two languages take: genres and translators differ
 
 
 class Item(Reply):
