@@ -283,8 +283,11 @@ class BatchSender(Sender):
             outcome = found.get(key) or NOTHING
             if isinstance(outcome, Answer):
                 nano = self._cost_shared(outcome, reserve)
-                text = outcome.text.encode("utf-8", "replace").decode()  # half characters can not be kept
-                outcome = replace(outcome, text=text, cost=None if nano is None else nano / NANO)
+                cost = None if nano is None else nano / NANO
+                text, request_id = (  # half characters can not be kept
+                    said.encode("utf-8", "replace").decode() for said in (outcome.text, outcome.request_id)
+                )
+                outcome = replace(outcome, text=text, request_id=request_id, cost=cost)
                 kept = {name: getattr(outcome, name) for name in KEPT}
                 writing.append(ledger.answered(attempt, call, kept, nano, 0.0))
                 account.answered += 1

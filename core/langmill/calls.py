@@ -65,11 +65,11 @@ class Engine:
         context: Context,
         report: Report,
     ):
-        """``budget`` in US dollars, over all resumes of ``run``; None for no cap. Raises MissingInput for a cap on the month
-        (LANGMILL_MAX_COST) that is no amount."""
-        caps = {} if budget is None else {"run": worst_case(budget)}
+        """``budget`` in US dollars, over all resumes of ``run``; None for no cap. Raises MissingInput for a cap, on the run or
+        on the month (LANGMILL_MAX_COST), that is no amount."""
+        caps = {} if budget is None else {"run": _amount("the cap on this run", "--max-cost 5", budget)}
         if month := os.environ.get(MONTH_CAP):
-            caps["month"] = worst_case(_amount(month))
+            caps["month"] = _amount(MONTH_CAP, f"{MONTH_CAP}=50", month)
         self.stopped: Stopped | None = None  # set once it was asked to stop
         self.account = Account(ledger, run, caps, context, report)
         self._senders = {
@@ -96,7 +96,10 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.account.close()
-        await asyncio.gather(*(sender.close() for sender in self._senders.values()))
+        ended = await asyncio.gather(*(sender.close() for sender in self._senders.values()), return_exceptions=True)
+        for failed in ended:
+            if isinstance(failed, BaseException) and error is None:  # it must not hide what went wrong before
+                raise failed
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,10 @@ class BoundModel:
         except (ProviderDown, RowFault) as fault:
             if isinstance(fault, RowFault) and fault.reason != "provider":
                 raise
-            self.sender.give_way(self.fallback.name, fault)
+            if self.fallback.languages is not None and language not in self.fallback.languages:
+                raise  # the row waits for this model: a skip would be for good
+            if isinstance(fault, ProviderDown):
+                self.sender.give_way(self.fallback.name, fault)
         return await self.fallback.answer(prompt, schema, step=step, language=language, seed=seed, sample=sample)
 
 
@@ -201,11 +207,12 @@ class _Asked:
         return None
 
 
-def _amount(text: str) -> float:
+def _amount(name: str, example: str, said: str | float) -> int:
+    """US dollars as billionths. Raises MissingInput for what is no amount."""
     try:
-        amount = float(text)
+        amount = float(said)
     except ValueError:
         amount = math.nan
     if not 0 <= amount < math.inf:
-        raise MissingInput(f"{MONTH_CAP}={text} is no amount in US dollars: a number, e.g. {MONTH_CAP}=50")
-    return amount
+        raise MissingInput(f"{name}: {said} is no amount in US dollars: a number, e.g. {example}")
+    return worst_case(amount)

@@ -148,4 +148,12 @@ class StepContext(Context):
             except RowFault as fault:
                 return Drop(fault.reason, fault.detail)
 
-        return list(await asyncio.gather(*(one(job) for job in jobs)))
+        # All of them end before the row does, whatever one of them meets: a call left behind would be paid for and lost.
+        ended = await asyncio.gather(*(one(job) for job in jobs), return_exceptions=True)
+        return [_or_raised(item) for item in ended]
+
+
+def _or_raised(item: Row | Drop | Skip | BaseException) -> Row | Drop | Skip:
+    if isinstance(item, BaseException):
+        raise item
+    return item

@@ -15,7 +15,7 @@ from langmill.limits import Limiter
 TRIES = 5  # times that a batch is handed in, or looked for, while the provider's servers fail
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between them, doubling
 FIRST_LOOK, LONGEST_LOOK = 5.0, 60.0  # seconds between two looks at a batch, growing
-ARRIVING = 30.0  # seconds in which a batch may still arrive that was on its way when its process ended
+ARRIVING = 30.0  # seconds in which a batch may still show that was on its way when its reply, or its process, was lost
 GIVEN_UP = 30 * 86400.0  # seconds after which a batch that the provider does not show is gone: none keeps them longer
 
 
@@ -44,7 +44,7 @@ class Delivery:
                 trouble = error
             if trouble.kind in ("server", "timeout"):  # the reply may have been lost, and the batch not
                 try:
-                    if found := await self._find(mark):
+                    if found := await self._shown(mark, ARRIVING):
                         return found
                 except NotImplementedError:
                     raise Refused(trouble.kind, str(trouble), paid=True) from None
@@ -58,14 +58,12 @@ class Delivery:
     async def arrived(self, mark: str, started: float) -> str:
         """The name of a batch whose process ended while handing it in, at ``started`` (seconds since 1970). Raises Refused
         when it never came, or when nobody can say."""
-        pause = FIRST_LOOK / 5
         try:
-            while (name := await self._find(mark)) is None:
-                if time.time() > started + ARRIVING:
-                    raise Refused("lost", "it never arrived", paid=False)
-                await self.limiter.sleep(pause)
+            name = await self._shown(mark, started + ARRIVING - time.time())
         except NotImplementedError:
             raise Refused("lost", "whether it arrived can not be told", paid=True) from None
+        if name is None:
+            raise Refused("lost", "it never arrived", paid=False)
         return name
 
     async def wait(self, name: str, calls: int, started: float) -> Mapping[str, Answer | CallError]:
@@ -93,6 +91,14 @@ class Delivery:
                 troubled = True
             await self.limiter.sleep(pause)
             pause = min(LONGEST_LOOK, pause * 1.3)
+
+    async def _shown(self, mark: str, seconds: float) -> str | None:
+        """The name of a batch as soon as the provider shows it; None when it does not show it within so many seconds."""
+        end, pause = time.monotonic() + min(seconds, ARRIVING), FIRST_LOOK / 5
+        while (name := await self._find(mark)) is None and (left := end - time.monotonic()) > 0:
+            await self.limiter.sleep(min(pause, left))
+            pause *= 1.3
+        return name
 
     async def _find(self, mark: str) -> str | None:
         """Raises NotImplementedError where the provider can not be asked for a mark."""

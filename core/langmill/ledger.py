@@ -19,21 +19,22 @@ that an attempt of a process that died (its lock is free) is told apart from one
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import queue
+import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from langmill.home import home
-from langmill.ledger_books import Books
+from langmill.ledger_books import Books, plain
 from langmill.ledger_facts import NANO, Batch, Call, Claimed, Found, Habit, Held, InBatch, NoRoom, Outcome, Usage
-from langmill.ledger_file import Lock, damage, is_held, open_file, packed, rescue, unpacked
+from langmill.ledger_file import STORED, Lock, damage, is_held, not_opened, open_file, packed, rescue, whole
 from langmill.ledger_jobs import Answered, Claim, Failed, Job, Task, Use, tell
 
 __all__ = (
@@ -44,7 +45,6 @@ __all__ = (
 T = TypeVar("T")
 _MANY = 8  # jobs in a group that mean that more are on their way
 _GATHER = 0.002  # seconds to wait for them
-_AT_ONCE = 5_000  # keys looked up in one query
 
 _SUMMARY = """
 WITH asked AS (
@@ -66,34 +66,49 @@ ORDER BY names.step, names.model
 
 
 class Ledger:
-    """An open ledger. A context manager; ``notice`` is what a person should be told about it, empty when all is well."""
+    """An open ledger. A context manager."""
 
     def __init__(self, folder: Path | None = None):
-        """Open (or make) the ledger of ``folder``. Raises FactoryError when it is of a newer version or can not be opened."""
+        """Open (or make) the ledger of ``folder``. Raises FactoryError when it is of a newer version, or can not be opened or
+        written."""
         folder = folder or home()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / "ledger.sqlite"
-        self.notice = ""
         self.owner = uuid.uuid4().hex
-        locks = folder / "ledger.locks"
-        locks.mkdir(exist_ok=True, mode=0o700)
-        with Lock(locks / "opening"):
-            found = damage(self.path)
-            if found:
-                self.notice = rescue(self.path, found, in_use=in_use(folder))
-            self._lock = Lock(locks / self.owner)
-            self._lock.__enter__()
-            try:
-                self._writer = open_file(self.path)
-                self._reader = open_file(self.path)
-                self._books = Books(self._writer, self.path, self.owner, locks)
-                self._settle_the_dead()
-            except BaseException:
-                self._lock.release(remove=True)
-                raise
+        self._rescued = ""
+        try:
+            self._open(folder)
+        except (OSError, sqlite3.Error) as error:
+            raise not_opened(self.path, error) from None
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
+
+    def _open(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        locks = folder / "ledger.locks"
+        locks.mkdir(exist_ok=True, mode=0o700)
+        with Lock(locks / "opening"), contextlib.ExitStack() as undo:
+            if found := damage(self.path):
+                self._rescued = rescue(self.path, found, in_use=in_use(folder))
+            self._lock = Lock(locks / self.owner)
+            self._lock.__enter__()
+            undo.callback(self._lock.release, remove=True)
+            self._writer = open_file(self.path)
+            undo.callback(self._writer.close)
+            self._reader = open_file(self.path)
+            undo.callback(self._reader.close)
+            self._books = Books(self._writer, self.path, self.owner, locks)
+            self._settle_the_dead()
+            undo.pop_all()
+
+    @property
+    def notice(self) -> str:
+        """What a person should be told about the ledger, empty when all is well: that it was rescued when it was opened, and
+        how many answers were met since that are not what was written."""
+        n = len(self._books.damaged)
+        damaged = f"{n:,} answers in {self.path} are" if n > 1 else f"1 answer in {self.path} is"
+        told = f"{damaged} damaged: what was written there does not count, and is asked again" if n else ""
+        return "\n".join(filter(None, (self._rescued, told)))
 
     def __enter__(self) -> Ledger:
         return self
@@ -115,9 +130,16 @@ class Ledger:
     # --- a call's life ------------------------------------------------------------------------------------------------
 
     def find(self, key: str) -> Found | None:
-        """The answer of a call, if it was ever answered."""
-        row = self._reader.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return Found(unpacked(row[0])) if row else None
+        """The answer of a call, if it was ever answered and is still what was written. Raises FactoryError for what SQLite says
+        of the file."""
+        rows = self._read(f"SELECT {STORED} FROM answers WHERE key = ?", key)
+        if not rows:
+            return None
+        answer = whole(*rows[0])
+        if answer is None:
+            self._books.damaged.add(key)
+            return None
+        return Found(answer)
 
     async def claim(self, call: Call, reserve: int, caps: Mapping[str, int], batch: str = "") -> Outcome:
         """Put the attempt on disk before its request leaves, with ``reserve`` billionths of a dollar held back.
@@ -199,11 +221,10 @@ class Ledger:
 
     def open_batches(self, model: str) -> list[Batch]:
         """The batches of a model that are not over, the oldest first."""
-        read = self._reader.execute
         query = "SELECT mark, name, run, started, owner FROM batches WHERE over IS NULL AND model = ? ORDER BY started"
         batches = []
-        for mark, name, run, started, owner in read(query, (model,)).fetchall():
-            attempts = dict(read(f"SELECT key, id FROM attempts WHERE {_IN_BATCH}", (mark,)).fetchall())
+        for mark, name, run, started, owner in self._read(query, model):
+            attempts = dict(self._read(f"SELECT key, id FROM attempts WHERE {_IN_BATCH}", mark))
             free = not self._books.alive(owner)
             batches.append(Batch(mark, name, model, run, attempts, started, owner == self.owner or free))
         return batches
@@ -212,7 +233,7 @@ class Ledger:
         """The calls of a batch by key, those that ended meanwhile too, each with the billionths of a dollar held for it."""
         columns = ", ".join((*Call._fields, "reserved"))
         query = f"SELECT {columns} FROM attempts WHERE batch = ? AND batch <> ''"
-        return {row[0]: (Call._make(row[:-1]), row[-1]) for row in self._reader.execute(query, (mark,)).fetchall()}
+        return {row[0]: (Call._make(row[:-1]), row[-1]) for row in self._read(query, mark)}
 
     async def batch_adopt(self, mark: str) -> bool:
         """Look after a batch from here on; False when it is over, or another living process does."""
@@ -235,18 +256,9 @@ class Ledger:
         scope = f"run/{run}"
         nano = self._books.spent.get(scope)
         if nano is None:
-            row = self._reader.execute("SELECT nano FROM spending WHERE scope = ?", (scope,)).fetchone()
-            nano = int(row[0]) if row else 0
+            rows = self._read("SELECT nano FROM spending WHERE scope = ?", scope)
+            nano = int(rows[0][0]) if rows else 0
         return nano / NANO
-
-    def answered_keys(self, keys: Sequence[str]) -> set[str]:
-        """Which of these calls have an answer."""
-        query = "SELECT key FROM answers WHERE key IN (SELECT value FROM json_each(?))"
-        found: set[str] = set()
-        for first in range(0, len(keys), _AT_ONCE):
-            some = json.dumps(keys[first : first + _AT_ONCE])
-            found.update(key for (key,) in self._reader.execute(query, (some,)))
-        return found
 
     def habits(self, model: str) -> list[Habit]:
         """What the answers of a model came to, by step and language."""
@@ -254,13 +266,15 @@ class Ledger:
             "SELECT step, language, calls, prompt_tokens, answer_tokens, squares, seconds * calls / MAX(1, timed)"
             " FROM habits WHERE model = ? ORDER BY step, language"
         )
-        return [Habit._make(row) for row in self._reader.execute(query, (model,)).fetchall()]
+        return [Habit._make(row) for row in self._read(query, model)]
 
     def place(self, model: str, place: str) -> str:
-        """The place under which this model was first seen; ``place`` is remembered when it is the first."""
+        """The place under which this model first answered; ``place`` is remembered when it never did."""
 
         def work(books: Books) -> str:
-            _run(books, "INSERT OR IGNORE INTO places (model, place) VALUES (?, ?)", (model, place))
+            answered = _run(books, "SELECT 1 FROM habits WHERE model = ? LIMIT 1", (model,))
+            keep = "IGNORE" if answered else "REPLACE"  # a mistyped address must not claim the name
+            _run(books, f"INSERT OR {keep} INTO places (model, place) VALUES (?, ?)", (model, place))
             return str(_run(books, "SELECT place FROM places WHERE model = ?", (model,))[0][0])
 
         return self._soon(work).result()
@@ -273,6 +287,12 @@ class Ledger:
             return [Usage._make((*row[:7], row[7] / NANO, bool(row[8]))) for row in rows]
 
         return self._soon(work).result()
+
+    def _read(self, query: str, value: str) -> list[Any]:
+        try:
+            return self._reader.execute(query, (value,)).fetchall()
+        except sqlite3.Error as error:
+            raise plain(self.path, error) from None
 
     # --- the writing thread ---------------------------------------------------------------------------------------------
 
@@ -295,7 +315,11 @@ class Ledger:
             stop, many = None in group, len(group) >= _MANY
             jobs = [job for job in group if job is not None]
             if jobs:
-                self._books.do(jobs)
+                try:
+                    self._books.do(jobs)
+                except Exception as error:  # a fault of ours: without this thread everybody would wait for ever
+                    for job in jobs:
+                        job.error = job.error or error
                 tell(jobs)
 
     def _settle_the_dead(self) -> None:

@@ -14,11 +14,11 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from langmill.errors import FactoryError
 from langmill.ledger_facts import NANO, Call, Claimed, Found, Held, InBatch, NoRoom
-from langmill.ledger_file import is_held, unpacked
+from langmill.ledger_file import STORED, check_sum, code_of, is_held, said, whole
 from langmill.ledger_jobs import Answered, Claim, Failed, Job, Task, Use
 
 
@@ -38,6 +38,8 @@ class Books:
     def __init__(self, db: sqlite3.Connection, path: Path, owner: str, locks: Path):
         self.db, self.owner = db, owner
         self._path, self._locks = path, locks
+        self.damaged: set[str] = set()  # calls whose stored answer is not what was written
+        db.create_function("check_sum_of", 1, check_sum, deterministic=True)
         self.spent: dict[str, int] = {}  # scope: billionths of a dollar, as of the last commit that booked under it
         self._out: dict[int, Out] = {}  # attempts of this process that are under way
         self._forget()
@@ -61,7 +63,7 @@ class Books:
             job.result = None
             job.error = self._commit([job]) if len(jobs) > 1 and not _locked(error) else error
             if isinstance(job.error, sqlite3.Error):
-                job.error = self._plain(job.error)
+                job.error = plain(self._path, job.error)
 
     def _commit(self, jobs: Sequence[Job]) -> Exception | None:
         self._forget()
@@ -79,13 +81,6 @@ class Books:
         for attempt in self._ended:
             self._out.pop(attempt, None)
         return None
-
-    def _plain(self, error: Exception) -> FactoryError:
-        """SQLite's words as ours: full disk, damage, no permission."""
-        return FactoryError(
-            f"{self._path}: {error}. What was committed is safe; answers under way are not. "
-            "Make room or mend it, then run the same command again"
-        )
 
     def _work(self, jobs: Sequence[Job]) -> None:
         claims: list[Claim] = []
@@ -142,9 +137,12 @@ class Books:
         db, now = self.db, time.time()
         keys = json.dumps([job.call.key for job in claims])
         among = "key IN (SELECT value FROM json_each(?))"
-        found: dict[str, str | bytes] = dict(
-            db.execute(f"SELECT key, answer FROM answers WHERE {among}", (keys,)).fetchall()
-        )
+        found: dict[str, dict[str, Any]] = {}
+        for key, *stored in db.execute(f"SELECT key, {STORED} FROM answers WHERE {among}", (keys,)).fetchall():
+            if (answer := whole(*stored)) is not None:
+                found[key] = answer
+            else:
+                self.damaged.add(key)
         out: dict[str, list[tuple[int, str, str]]] = {}
         for key, *attempt in db.execute(
             "SELECT key, id, COALESCE(batches.owner, attempts.owner), attempts.batch FROM attempts"
@@ -158,7 +156,7 @@ class Books:
         for job in claims:
             call, reserve = job.call, job.reserve
             if found and (answer := found.get(call.key)) is not None:
-                job.result = Found(unpacked(answer))
+                job.result = Found(answer)
                 continue
             if out and (there := out.get(call.key)) and (held := self._still_out(there, now)):
                 job.result = held
@@ -220,9 +218,13 @@ class Books:
                 sums[3] += job.answer_tokens**2
                 sums[4] += job.latency or 0.0
                 sums[5] += job.latency is not None
+        # The first answer of a call stays, unless it was damaged since.
         self.db.executemany(
-            "INSERT OR IGNORE INTO answers (key, answer, check_sum, model, step, run, dataset, cost, created)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO answers (key, answer, check_sum, model, step, run, dataset, cost, created)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET answer = excluded.answer,"
+            " check_sum = excluded.check_sum, model = excluded.model, step = excluded.step, run = excluded.run,"
+            " dataset = excluded.dataset, cost = excluded.cost, created = excluded.created"
+            " WHERE check_sum_of(CAST(answers.answer AS BLOB)) <> answers.check_sum",
             kept,
         )
         self.db.executemany(
@@ -309,4 +311,12 @@ def month_of(seconds: float) -> str:
 
 def _locked(error: Exception) -> bool:
     """Another process would not let go for a minute: every other job of the group would wait as long."""
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return isinstance(error, sqlite3.Error) and code_of(error) == sqlite3.SQLITE_BUSY
+
+
+def plain(path: Path, error: Exception) -> FactoryError:
+    """SQLite's words as ours: full disk, damage, no permission."""
+    return FactoryError(
+        f"{path}: {said(error)}. What was committed is safe; answers under way are not. "
+        "Make room or mend it, then run the same command again"
+    )

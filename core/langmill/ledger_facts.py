@@ -36,7 +36,7 @@ class Claimed(NamedTuple):
 
 @dataclass(frozen=True)
 class Held:
-    """Another process is asking this very call at this moment, or has it in a batch."""
+    """This very call is under way: another process or this one is asking it, or another process has it in a batch."""
 
 
 @dataclass(frozen=True)

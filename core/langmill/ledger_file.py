@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import time
 import zlib
@@ -25,6 +26,9 @@ from langmill.errors import FactoryError
 VERSION = 2
 PACKED_FROM = 1_000  # bytes of JSON from which an answer is compressed
 PACK_LEVEL = 1  # higher ones save another 2% for twice the time
+STORED = "CAST(answer AS BLOB), check_sum"
+"""What of a row of answers goes to :func:`whole`. As bytes, since SQLite has not looked whether damaged text is text."""
+_FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins, and no JSON does
 _BUSY_SECONDS = 60.0
 _NOT_SOUND = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -135,10 +139,21 @@ def open_file(path: Path) -> sqlite3.Connection:
             db.close()
             raise
     except (OSError, sqlite3.OperationalError) as error:
-        raise FactoryError(
-            f"the ledger {path} can not be opened ({error}): mend that, or name another folder with LANGMILL_HOME=/a/folder"
-        ) from None
+        raise not_opened(path, error) from None
     return db
+
+
+def not_opened(path: Path, error: Exception) -> FactoryError:
+    """What a person is told when there is no working with a ledger."""
+    return FactoryError(
+        f"the ledger {path} can not be opened ({said(error)}): mend that, or name another folder with "
+        "LANGMILL_HOME=/a/folder"
+    )
+
+
+def said(error: Exception) -> str:
+    """An error's words without the value that it met, which may be an answer."""
+    return str(error).partition(" with text ")[0]
 
 
 def _bring_up(path: Path, db: sqlite3.Connection) -> None:
@@ -176,6 +191,11 @@ def _columns(db: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
+def code_of(error: Exception) -> int:
+    """SQLite's number for a kind of error; 0 for those that Python raises by itself, which have none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def damage(path: Path) -> str:
     """What is wrong with the file, in SQLite's words; empty when it is sound or not there."""
     if not path.exists() or not path.stat().st_size:
@@ -188,8 +208,8 @@ def damage(path: Path) -> str:
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _NOT_SOUND:
-            return str(error)
+        if code_of(error) in _NOT_SOUND:
+            return said(error)
         return ""  # busy, no permission: opening it says so in its own words
     return "" if words == "ok" else str(words).splitlines()[0]
 
@@ -229,7 +249,7 @@ def rescue(path: Path, found: str, *, in_use: bool) -> str:
     into.execute("COMMIT")
     into.close()
     aside = path.with_name(time.strftime("ledger.damaged-%Y%m%dT%H%M%S.sqlite", time.gmtime()))
-    os.link(path, aside)
+    _twin(path, aside)
     for old, new in list(zip(_with_logs(path), _with_logs(aside), strict=True))[1:]:
         if old.exists():  # a log beside the new file would be replayed into it
             os.replace(old, new)
@@ -238,6 +258,21 @@ def rescue(path: Path, found: str, *, in_use: bool) -> str:
         f"the ledger was damaged ({found}): it lies aside as {aside}; {kept['answers']} answers and {kept['attempts']} "
         f"attempts could be read and are in a new {path.name}. Answers that could not be read will be asked again"
     )
+
+
+def _twin(path: Path, aside: Path) -> None:
+    """The same file under a second name, so that the first is never without one; a copy where links are not to be had."""
+    try:
+        os.link(path, aside)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            shutil.copyfile(path, aside)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
 
 
 def _with_logs(path: Path) -> tuple[Path, Path, Path]:
@@ -294,7 +329,7 @@ def packed(answer: Mapping[str, Any]) -> tuple[str | bytes, int]:
 
 def unpacked(stored: str | bytes) -> dict[str, Any]:
     """An answer of what is stored."""
-    if isinstance(stored, bytes):
+    if isinstance(stored, bytes) and stored.startswith(_FRAME):
         import pyarrow as pa
 
         with pa.CompressedInputStream(pa.BufferReader(stored), "zstd") as stream:
@@ -302,6 +337,11 @@ def unpacked(stored: str | bytes) -> dict[str, Any]:
     return dict(json.loads(stored))
 
 
+def whole(stored: bytes, written: int) -> dict[str, Any] | None:
+    """An answer of its bytes and the check sum of those that were written; None when they are not the same any more."""
+    return unpacked(stored) if check_sum(stored) == written else None
+
+
 def check_sum(stored: object) -> int:
-    """CRC-32 of an answer as stored: tells a whole answer from a damaged one in a rescue."""
+    """CRC-32 of an answer as stored: tells a whole answer from a damaged one."""
     return zlib.crc32(stored if isinstance(stored, bytes) else str(stored).encode())

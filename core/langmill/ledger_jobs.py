@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,9 @@ def tell(jobs: Sequence[Job]) -> None:
 def _hand_over(jobs: Sequence[Job]) -> None:
     for job in jobs:
         future = job.future
-        if future is not None and not future.done():
+        if future is None or future.done():
+            continue
+        with contextlib.suppress(InvalidStateError):  # given up by another thread since the line above
             if job.error is None:
                 future.set_result(job.result)
             else:

@@ -16,7 +16,7 @@ from langmill.errors import FactoryError, MissingInput, RecipeError, nearest
 from langmill.home import home
 from langmill.ledger import NANO, in_use
 from langmill.ledger_facts import MONTH_CAP
-from langmill.ledger_file import Lock, open_file, unpacked
+from langmill.ledger_file import STORED, Lock, open_file, said, whole
 from langmill.whole import write_whole
 
 _RUNS = 10  # shown, the last ones
@@ -113,35 +113,38 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{MONTH_CAP}={cap['cap']}: ${cap['spent']:,.4f} of it used in {cap['month']}, calls under way at their worst case"
 
 
-def export(out: Path, dataset: str | None, model: str | None, folder: Path | None = None) -> int:
-    """Write answers as JSON lines, for their owner alone; returns how many. Raises RecipeError when the file is there, and
-    MissingInput for a name that the ledger does not know."""
+def export(out: Path, dataset: str | None, model: str | None, folder: Path | None = None) -> tuple[int, int]:
+    """Write answers as JSON lines, for their owner alone; returns how many, and how many were left out since they are not what
+    was written. Raises RecipeError when the file is there, and MissingInput for a name that the ledger does not know."""
     if out.exists():
         raise RecipeError(f"--out {out}: it is there already, and is left as it is. Name another file")
     query = f"""
-      SELECT key, answer, model, step, answers.run, dataset, answers.cost, created, COALESCE(language, '') FROM answers
+      SELECT {STORED}, key, model, step, answers.run, dataset, answers.cost, created, COALESCE(language, '') FROM answers
       LEFT JOIN made USING (key)
       WHERE {_OF} AND (:model IS NULL OR model = :model) ORDER BY answers.rowid"""
-    count = 0
+    count = damaged = 0
     with _opened(_there(folder)) as db:
         _check(db, dataset, model)
         db.executescript(_MADE)
 
         def write(work: Path) -> None:
-            nonlocal count
+            nonlocal count, damaged
             descriptor = os.open(work, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                for row in db.execute(query, {"dataset": dataset, "model": model}):
-                    file.write(json.dumps(_line(*row), ensure_ascii=False) + "\n")
+                for stored, written, *row in db.execute(query, {"dataset": dataset, "model": model}):
+                    if (answer := whole(stored, written)) is None:
+                        damaged += 1
+                        continue
+                    file.write(json.dumps(_line(answer, *row), ensure_ascii=False) + "\n")
                     count += 1
 
         write_whole(out, write)
-    return count
+    return count, damaged
 
 
 def _line(
+    answer: Mapping[str, Any],
     key: str,
-    stored: str | bytes,
     model: str,
     step: str,
     run: str,
@@ -150,7 +153,6 @@ def _line(
     created: float,
     language: str,
 ) -> dict[str, object]:
-    answer = unpacked(stored)
     return {
         "key": key,
         "model": model,
@@ -239,10 +241,10 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         finally:
             db.close()
     except sqlite3.OperationalError as error:
-        raise FactoryError(f"{path}: {error}. Mend that, then try again") from None
+        raise FactoryError(f"{path}: {said(error)}. Mend that, then try again") from None
     except sqlite3.DatabaseError as error:
         raise FactoryError(
-            f"{path} is damaged ({error}): the next run that asks a model puts it aside and keeps what reads"
+            f"{path} is damaged ({said(error)}): the next run that asks a model puts it aside and keeps what reads"
         ) from None
 
 

@@ -1,21 +1,23 @@
-"""How many calls may be in flight, and how often one may be sent: a limit that halves when the provider says "too many" and
-grows back with success, and the quotas a minute that the recipe names.
+"""How many calls may be in flight, and how often one may be sent: a limit that comes down by the share that the provider
+refuses and grows back with answers, and the quotas a minute that the recipe names.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 
 START = 128  # calls in flight before anything is known of the provider
 SHORTEST_ROUND = 4  # calls
-SHUT = 0.9  # share of refusals from which the provider takes nothing at all, rather than so many
-PROBE = 10  # rounds without a refusal before the limit, once found, is tried higher
+SHUT = 0.1  # what is left of the limit where a whole round was refused
+PROBE = 10  # rounds (fewer where few are in flight) without more refusals than usual before the limit is tried higher
 STILL = 0.6  # of the former share of refusals: with more, a cut has not helped
 DOUBT = 2.5  # standard deviations by which refusals must exceed the usual ones to mean something
 REST = 1.0  # seconds that a refused call's place stays empty while no answer has come yet
 NEAR = 2  # one call for so many in flight is made ready to follow
+UNSAVED = 4  # one answer for so many in flight may still be on its way to disk
 BURST = 1.0  # seconds of a quota that may be used at once
 
 
@@ -41,9 +43,7 @@ class Limiter:
         self.usual = 0.0  # share of refusals that has nothing to do with how many are in flight
         self._good = self._bad = 0
         self._ramp = True  # doubling with each round of answers
-        self._shut = (
-            False  # the provider took nothing when it was last asked: the first answers let the limit double again
-        )
+        self._shut = False  # nothing was taken when last asked: the first answers let the limit double again
         self._clean = 0  # rounds since the last cut
         self._step = 1.0
         self._tried: tuple[float, float] | None = None  # limit and share of refusals before a cut that is being judged
@@ -136,6 +136,11 @@ class Limiter:
         self._waiting.clear()
         self._nearing.clear()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._over is not None
+
     def hold(self, seconds: float) -> None:
         """Let nothing more in for a time: the provider said when it has room again."""
         loop = asyncio.get_running_loop()
@@ -169,28 +174,28 @@ class Limiter:
 
     def _bearable(self, calls: int) -> float:
         """Refusals among so many calls that mean nothing new."""
-        return self.usual * calls + DOUBT * (self.usual * calls) ** 0.5
+        return self.usual * calls + DOUBT * math.sqrt(self.usual * calls)
 
     def _round_over(self) -> None:
         calls = self._good + self._bad
         if calls < self._round():
             return
-        share, too_many = self._bad / calls, self._bad > self._bearable(calls)
+        share, too_many, shut = self._bad / calls, self._bad > self._bearable(calls), not self._good
         self._good = self._bad = 0
-        if self._tried and STILL < share / self._tried[1] < 1 / STILL and share < SHUT:
+        if self._tried and STILL < share / self._tried[1] < 1 / STILL and not shut:
             (self.limit, before), self._tried = self._tried, None
             self.usual = (share + before) / 2
             self._changed()
         elif too_many:
             self._tried = (self.limit, share)
-            self._ramp = self._shut = share >= SHUT
-            self.limit = max(1.0, self.limit * max(1 - SHUT, (1 - share) / (1 - self.usual)))
+            self._ramp = self._shut = shut
+            self.limit = max(1.0, self.limit * (SHUT if shut else (1 - share) / (1 - self.usual)))
             self._changed()
         else:
             self._tried = None
             self.usual += (share - self.usual) / 5 if self.usual else 0.0
             self._clean += 1
-            if self._clean > PROBE and not self._ramp:
+            if self._clean > min(PROBE, self.limit / 2) and not self._ramp:
                 self.limit = min(float(self.most), self.limit + self._step)
                 self._step = min(2 * self._step, self.limit / 4)
 
@@ -209,7 +214,7 @@ class Limiter:
         if self._held_until and asyncio.get_running_loop().time() < self._held_until:
             return 0
         limit = int(self.limit)
-        return min(limit - self.in_flight - self._resting, limit + self._most_near() - self.unsaved)
+        return min(limit - self.in_flight - self._resting, limit + max(1, limit // UNSAVED) - self.unsaved)
 
     def _wake(self) -> None:
         """Give as many turns as there is room."""

@@ -54,7 +54,8 @@ class StepCost:
 @dataclass
 class Planned:
     """The plan: rows by source and language, what is absent (with declared counts), the steps that ask a model, what is
-    skipped and how often, models without a price by their name in the recipe, the recipe's own cap, and the seconds in all."""
+    skipped and how often, models without a price by their name in the recipe, the recipe's own cap, the seconds in all, and what a
+    person should be told about the ledger, if anything."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Planned:
     unpriced: dict[str, str] = field(default_factory=dict)
     budget: float | None = None
     seconds: Span = NOTHING
+    notice: str = ""
 
     @property
     def dollars(self) -> Span:
@@ -105,6 +107,7 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
         for dataset in assembly.datasets.values():
             there = tuple(name for name in dataset.inputs if name in sources or name in assembly.datasets)
             await walk.make(DatasetPlan(dataset.name, there, dataset.steps, ()), sources)
+        planned.notice = ledger.notice
         _sum_up(planned, walk, assembly)
     return planned
 
@@ -175,4 +178,5 @@ def facts(planned: Planned) -> dict[str, Any]:
         "saved": planned.saved,
         "worst": planned.worst,
         "seconds": asdict(planned.seconds),
+        "notice": planned.notice,
     }

@@ -14,8 +14,9 @@ _MOST = 100  # characters a line
 
 
 def lines(planned: Planned) -> list[str]:
-    """Sources, then each data set's steps by language, then what it all comes to."""
-    out = [_source(source, by_language) for source, by_language in planned.rows.items()]
+    """What is to be told about the ledger, sources, then each data set's steps by language, then what it all comes to."""
+    out = planned.notice.splitlines()
+    out += [_source(source, by_language) for source, by_language in planned.rows.items()]
     out += [f"absent: {line}" for line in planned.absent]
     if planned.steps:
         out += ["", *_table(planned), ""]

@@ -6,6 +6,7 @@ The calls are real and go into the ledger, so a later run has their answers alre
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ class _Preview(Pipeline):
 
 
 async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[str]:
-    """Lines: each prompt with its answer, then each data set's rows and rejects. ``rows`` per source, language and split."""
+    """Lines: what is to be told about the ledger, each prompt with its answer, then each data set's rows and rejects. ``rows``
+    per source, language and split."""
     if absent := assembly.absent():
         raise MissingInput("these sources are not there:\n" + "\n".join(f"  {line}" for line in absent))
     with tempfile.TemporaryDirectory(prefix="langmill-preview-") as scratch, Ledger() as ledger:
@@ -68,14 +70,19 @@ async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[s
         models = {
             name: llm.model_copy(update={"batch": False}) for name, llm in assembly.models.items()
         }  # now, not in a day
-        engine = Engine(models, ledger, run="preview", budget=budget, context=context, report=lambda event: None)
+        run = f"preview-{uuid.uuid4().hex[:12]}"  # of its own, since a budget is for all that a run has spent
+        engine = Engine(models, ledger, run=run, budget=budget, context=context, report=lambda event: None)
         pipeline = _Preview(assembly, store, shop, engine, lambda event: None, rows)
         pipeline.seen = []
         async with engine:
             sources = pipeline.load(list(assembly.sources))
             for dataset in assembly.datasets.values():
                 await pipeline.make(dataset, sources)
-        return [*pipeline.seen, *(line for name in assembly.datasets for line in _shown(store, name))]
+        return [
+            *ledger.notice.splitlines(),
+            *pipeline.seen,
+            *(line for name in assembly.datasets for line in _shown(store, name)),
+        ]
 
 
 def _shown(store: RunFolder, dataset: str) -> Iterator[str]:

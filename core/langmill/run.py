@@ -145,17 +145,19 @@ def _with_prices(spec: Mapping[str, Any], prices: Mapping[str, Any] | None) -> d
 
 async def _make_data(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> dict[str, Any]:
     """All data sets, in the recipe's order; returns the sources' file hashes and the money spent."""
-    ledger = Ledger()
-    if ledger.notice:
-        report({"event": "note", "text": ledger.notice})
+    if request.max_cost is not None:
+        store.remember(max_cost=request.max_cost)
+    budget = assembly.recipe.budget if store.max_cost is None else store.max_cost
     workshop = Workshop.of(assembly, store.root, offline=request.offline)
-    budget = request.max_cost if request.max_cost is not None else assembly.recipe.budget
     context = assembly.context("llm", offline=request.offline)
-    engine = Engine(assembly.models, ledger, run=store.run_id, budget=budget, context=context, report=report)
-    asking = partial(_draining, engine, report)
-    pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit, asking)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # not the loop's, which would wait for the step to end
+    ledger = Ledger()
     try:
+        if ledger.notice:
+            report({"event": "note", "text": ledger.notice})
+        engine = Engine(assembly.models, ledger, run=store.run_id, budget=budget, context=context, report=report)
+        asking = partial(_draining, engine, report)
+        pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit, asking)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # not the loop's, which would wait for the step to end
         async with engine:
             sources: dict[str, Loaded] = pipeline.load(_used_sources(assembly))
             for plan in assembly.datasets.values():

@@ -14,7 +14,7 @@ from typing import NoReturn
 from langmill.account import Account, Stopped
 from langmill.answers import Shape, canonical
 from langmill.api import LLM, Answer, CallError, Message, Price
-from langmill.errors import BudgetReached, MissingInput, ProviderDown, RecipeError, RowFault
+from langmill.errors import BudgetReached, FactoryError, MissingInput, ProviderDown, RecipeError, RowFault
 from langmill.ledger import NANO, Call, Claimed, Found, InBatch, NoRoom, Outcome, worst_case
 from langmill.ledger_facts import MONTH_CAP
 from langmill.limits import Limiter, Quota
@@ -23,6 +23,7 @@ TRIES = 5  # times a call is sent that meets a broken server
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries, doubling
 PATIENCE = 6  # time-outs that a call may wait in all, rate limits included
 OUT_OF_ORDER = 100  # failures in a row, over all calls of a model, after which it counts as out
+OUTAGE = 30.0  # seconds that such failures must last where answers came before: many fail at once in a short one
 HELD_PAUSE = 0.2  # seconds between two looks at a call that another process has under way
 ABSURD = 100  # times the most tokens there can be: more is no count
 KEPT = ("text", "finish", "prompt_tokens", "answer_tokens", "cost", "request_id")  # of an answer, in the ledger
@@ -62,6 +63,7 @@ class Sender:
         self._starting = asyncio.Lock()
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
         self._failures = 0  # in a row
+        self._last_answer = 0.0  # when one came, by the monotonic clock
         self._gave_way = False
 
     # --- one call -----------------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class Sender:
                 )
             else:
                 pause, trouble.last = HELD_PAUSE, "another process has had this call under way all the time"
-            pause *= random.uniform(1.0, 1.3)
+            pause *= random.uniform(1.0, 1.2)
             trouble.seconds += pause
             if trouble.tries >= TRIES or trouble.seconds > self._patience:
                 raise RowFault("provider", trouble.last)
@@ -164,18 +166,22 @@ class Sender:
         trouble: Trouble,
     ) -> Answer:
         """One request in its turn, and its end in the ledger, whatever that is."""
-        account = self.account
+        account, booked = self.account, most + self.llm.max_tokens
         account.out += bool(reserve)
         try:
             cuts = await self._turn(attempt, most)
-            began = time.monotonic()
+            began, used = time.monotonic(), booked
             try:
                 try:
                     answer = await self._exchange(attempt, call, messages, shape, cuts)
+                except CallError as error:
+                    used = booked if error.kind == "timeout" else 0
+                    raise
                 finally:
                     seconds = time.monotonic() - began
                     trouble.seconds += seconds
                 counts = _possible(answer.prompt_tokens, most), _possible(answer.answer_tokens, self.llm.max_tokens)
+                used = sum(counts)
                 nano = self._cost(answer, counts, reserve)
                 cost = None if nano is None else nano / NANO
                 answer = replace(answer, prompt_tokens=counts[0], answer_tokens=counts[1], cost=cost)
@@ -183,12 +189,12 @@ class Sender:
                 await account.ledger.answered(attempt, call, kept, nano, seconds)
             finally:
                 self.limiter.saved()
+                if self._tokens:
+                    self._tokens.take(min(0, used - booked))
         finally:
             account.out -= bool(reserve)
             account.settled += 1
             account.settle()
-        if self._tokens:  # booked as the longest
-            self._tokens.take(-max(0, most + self.llm.max_tokens - sum(counts)))
         account.answered += 1
         account.answer_tokens += answer.answer_tokens
         return answer
@@ -226,19 +232,24 @@ class Sender:
                     answer = await llm.answer(messages, seed=seed, schema=shape.schema)
             except TimeoutError:
                 raise CallError("timeout", f"no answer within {llm.timeout:g} s") from None
-            self._failures = 0
+            self._failures, self._last_answer = 0, time.monotonic()
             self.limiter.succeeded(cuts, time.monotonic() - began)
             if answer.pause:
-                self.limiter.hold(answer.pause)
-            text = answer.text.encode("utf-8", "replace").decode()  # half characters can not be kept
-            return answer if text == answer.text else replace(answer, text=text)
+                self.limiter.hold(
+                    min(answer.pause, llm.timeout)
+                )  # one that really must wait longer says so in a refusal
+            # Half characters can not be kept.
+            text, id = (said.encode("utf-8", "replace").decode() for said in (answer.text, answer.request_id))
+            return (
+                answer if (text, id) == (answer.text, answer.request_id) else replace(answer, text=text, request_id=id)
+            )
         except CallError as error:
             failed(error.kind, paid=error.kind == "timeout")  # a call that was lost on the way may still be billed
             if error.kind == "rate_limit":
                 self.limiter.refused(cuts, error.retry_after)
             raise
         except BaseException as error:
-            failed(type(error).__name__, paid=isinstance(error, asyncio.CancelledError))
+            failed(type(error).__name__, paid=not isinstance(error, FactoryError))  # who knows how far it came
             if isinstance(error, ProviderDown):
                 self.limiter.close(error)
             raise
@@ -260,7 +271,8 @@ class Sender:
                 )
             return
         self._failures += 1
-        if self._failures >= OUT_OF_ORDER:
+        seconds = time.monotonic() - self._last_answer if self._last_answer else OUTAGE
+        if self._failures >= OUT_OF_ORDER and seconds >= OUTAGE:
             self._out(f"{self._failures} calls in a row failed, the last with: {error}. What is done is kept")
 
     def _out(self, words: str) -> NoReturn:
@@ -317,7 +329,7 @@ class Sender:
     async def _start(self) -> None:
         """Make the model ready, once; when that fails, every other call fails with the same words."""
         async with self._starting:
-            if self.started:
+            if self._ready or self.limiter.closed:
                 return
             try:
                 await self._check_place()

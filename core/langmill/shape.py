@@ -41,6 +41,8 @@ def _worded(item: ErrorDetails, model: type[BaseModel], loc: Loc) -> str:
         return "is missing" + (f": {about}" if about else "")
     if kind == "json_invalid":
         return str(context.get("error", item["msg"]))
+    if kind == "withheld":  # what was found may be a secret
+        return item["msg"]
     message = re.sub(r"^(Input|String|Value|Dictionary|Tuple|List) should( be)?", "must\\2", item["msg"])
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)

@@ -111,13 +111,19 @@ class RunFolder:
         return dict(self._known().get("prices", {}))
 
     def remember(self, **facts: object) -> None:
-        """Keep facts of the run itself: ``origin`` and ``data_dir`` (as text), ``prices``."""
+        """Keep facts of the run itself: ``origin`` and ``data_dir`` (as text), ``prices``, ``max_cost``."""
         known = self._known()
         if {**known, **facts} != known:
             self.write_json("run.json", {**known, **facts})
 
     def _known(self) -> dict[str, Any]:
         return self.read_json("run.json") or {}
+
+    @property
+    def max_cost(self) -> float | None:
+        """The cap in US dollars that --max-cost set when it was last given: it holds for every resume; None when it never was."""
+        found = self._known().get("max_cost")
+        return None if found is None else float(found)
 
     @property
     def retries(self) -> dict[str, dict[str, int]]:

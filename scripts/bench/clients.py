@@ -185,8 +185,10 @@ def engine(options: dict[str, Any]) -> dict[str, Any]:
                 if options.get("wait"):
                     print("ready", flush=True)
                     sys.stdin.readline()
+                # As many in flight as the others; four times as many at hand, as the pipeline has them: a call is on disk before it has
+                # its turn, and one that was refused waits.
                 with _profiled(options.get("profile")), Clock() as clock:
-                    ended = await pool(rows_of(options), options["concurrency"], ask)
+                    ended = await pool(rows_of(options), 4 * options["concurrency"], ask)
         return _result(clock, ended)
 
     return asyncio.run(work())

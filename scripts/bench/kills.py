@@ -15,6 +15,7 @@ from typing import Any
 from bench.clients import write_recipe
 from bench.section import OPENAI, Section, environment, result, start
 from bench.server import Server
+from langmill.limits import UNSAVED
 
 LATENCY = 0.1
 CONCURRENCY = 32
@@ -66,8 +67,8 @@ def kill(quick: bool, work: Path, profile: Path | None) -> Section:
     section.goal("kills that hit a living run", run.kills, ">=", kills - 2)
     section.goal("calls sent again though the ledger had their answer", answered_resent, "==", 0)
     section.goal("calls sent again that were not begun at a kill", unexplained, "==", 0)
-    most = run.kills * CONCURRENCY
-    section.goal("requests sent again (server), of those in flight at the kills", resent_seen, "<=", most)
+    most = run.kills * (CONCURRENCY + CONCURRENCY // UNSAVED)
+    section.goal("requests sent again (server), of those in flight or not yet on disk", resent_seen, "<=", most)
     section.goal("rows in the output", run.rows_out(), "==", rows)
     section.goal("output is the same, byte for byte", int(run.output() == whole.output()), "==", 1)
     return section

@@ -8,6 +8,7 @@ import importlib
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from langmill import batches, delivery
 from langmill.account import Stopped
+from langmill.api import CallError
 from langmill.errors import BudgetReached, ProviderDown, RecipeError
 from langmill.ledger import Ledger
 
@@ -123,6 +125,41 @@ def test_a_request_that_fails_is_made_again_and_no_batch_twice(tmp_path: Path, e
         seen = server.seen()
     assert len(seen["batches"]) == 1 and set(seen["items"].values()) == {1} and not seen["chats"]
     assert spent(tmp_path) == pytest.approx(seen["spent"])
+
+
+@pytest.mark.parametrize("kind", ["timeout", "server"])
+def test_a_batch_that_is_shown_late_is_not_handed_in_again(tmp_path: Path, kind: CallError.Kind) -> None:
+    """The provider has it, the reply was lost, and its list shows the batch only after some looks."""
+
+    class Late(Posted):  # type: ignore[misc, valid-type]
+        looks: list[str] = []
+
+        async def submit(self, items: Any, mark: str) -> str:
+            await super().submit(items, mark)
+            raise CallError(kind, "the reply was lost")
+
+        async def find_batch(self, mark: str) -> str | None:
+            self.looks.append(mark)
+            return await super().find_batch(mark) if len(self.looks) > 3 else None
+
+    with BatchProvider() as server:
+        assert asking.together(tmp_path, Late(api_base=server.url, priced=True), FEW) == {"answered": 40}
+        seen = server.seen()
+    assert len(seen["batches"]) == 1 and set(seen["items"].values()) == {1}
+    assert spent(tmp_path) == pytest.approx(seen["spent"])
+
+
+def test_half_characters_in_a_batch_lose_no_answer(tmp_path: Path) -> None:
+    class Half(Posted):  # type: ignore[misc, valid-type]
+        async def collect(self, batch: str) -> Any:
+            found = await super().collect(batch)
+            if isinstance(found, str):
+                return found
+            return {name: replace(answer, request_id="half \ud800") for name, answer in found.items()}
+
+    with BatchProvider() as server:
+        assert asking.together(tmp_path, Half(api_base=server.url), FEW) == {"answered": 40}
+        assert server.seen()["chats"] == {}
 
 
 def test_a_batch_that_is_not_taken_costs_nothing(tmp_path: Path) -> None:

@@ -163,17 +163,3 @@ def test_habits_sum_what_answers_came_to(ledger: Ledger, tmp_path: Path) -> None
         assert again.habits(MODEL) == expected
         latencies = again._reader.execute("SELECT key, latency FROM attempts").fetchall()
         assert dict(latencies) == {"a": 1.0, "b": 3.0, "c": None, "d": None, "e": 1.0, "f": 9.0}
-
-
-def test_which_of_many_calls_are_answered(ledger: Ledger) -> None:
-    async def work() -> None:
-        for number in range(0, 12_000, 1_000):
-            claimed = await ledger.claim(call(f"k{number}"), 0, {})
-            assert isinstance(claimed, Claimed)
-            if number:
-                await say(ledger, claimed.attempt, call(f"k{number}"), 5)
-
-    asyncio.run(work())
-    asked = [f"k{number}" for number in range(12_000)]
-    assert ledger.answered_keys(asked) == {f"k{number}" for number in range(1_000, 12_000, 1_000)}
-    assert ledger.answered_keys([]) == set()

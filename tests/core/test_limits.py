@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from langmill.limits import BURST, NEAR, START, Limiter, Quota
+from langmill.limits import BURST, NEAR, START, UNSAVED, Limiter, Quota
 
 
 @contextlib.asynccontextmanager
@@ -52,12 +52,12 @@ def test_a_provider_that_says_when_it_has_room_again_is_not_asked_before() -> No
 
 def test_a_slow_disk_holds_the_calls_up() -> None:
     async def work() -> None:
-        limiter = Limiter(8)
-        for _ in range(8):
+        limiter = Limiter(16)
+        for _ in range(16):
             await limiter.enter()
-        for _ in range(8):
+        for _ in range(16):
             limiter.leave()  # answered, not yet on disk
-        for _ in range(8 // NEAR):
+        for _ in range(16 // UNSAVED):
             await asyncio.wait_for(limiter.enter(), 5)
         waiting = asyncio.ensure_future(limiter.enter())
         await asyncio.sleep(0.01)

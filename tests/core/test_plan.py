@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import sqlite3
@@ -334,3 +335,34 @@ def test_a_preview_of_absent_sources_says_so(folder):
     declared = "  gone: {use: jsonl, path: gone.jsonl, body: chat, license: MIT}"
     with pytest.raises(MissingInput, match=r"gone\.jsonl"):
         asyncio.run(preview(assembled(folder, sources=declared, more=", gone"), 1, None))
+
+
+def test_each_preview_is_a_run_of_its_own(folder):
+    """A budget is for all that a run has spent."""
+    recipe = folder / "small.yaml"
+    assembled(folder)
+    recipe.write_text(recipe.read_text().split("      - {use: translate")[0])
+    for rows in (1, 2):
+        asyncio.run(preview(assemble(recipe), rows, None))
+    with contextlib.closing(sqlite3.connect(folder / "home" / "ledger.sqlite")) as db:
+        assert db.execute("SELECT COUNT(DISTINCT run) FROM attempts").fetchone() == (2,)
+
+
+# --- the ledger's state ---
+
+
+def test_plans_and_previews_tell_of_a_damaged_ledger(folder):
+    recipe, path = folder / "small.yaml", folder / "home" / "ledger.sqlite"
+    assembled(folder)
+    recipe.write_text(recipe.read_text().split("      - {use: translate")[0])
+    asyncio.run(preview(assemble(recipe), 1, None))
+    path.write_bytes(path.read_bytes().replace(b"good deal", b"bad deal "))
+    found = planned(assemble(recipe))
+    assert "2 answers in" in lines(found)[0] and facts(found)["notice"] == found.notice
+    assert sum(cost.paid for cost in found.steps) == 0
+    for tell in (
+        lambda: lines(planned(assemble(recipe)))[0],
+        lambda: asyncio.run(preview(assemble(recipe), 1, None))[0],
+    ):
+        path.write_bytes(b"no ledger " * 1000)
+        assert "the ledger was damaged" in tell()

@@ -442,6 +442,9 @@ def test_a_budget_of_nothing_sends_nothing(writing):
     assert "raise the cap and run again" in said.err
     assert "left of open expand: 14 of 14 rows\n" in said.err
     assert writing.calls() == []
+    again = writing.factory(*priced)
+    assert again.code == 3, "the cap belongs to the run, over all its resumes"
+    assert writing.calls() == []
     assert writing.factory(*priced, "--max-cost", "100000").code == 0
 
 

@@ -13,8 +13,8 @@ import pytest
 from pydantic import PrivateAttr
 
 from langmill import sending
-from langmill.api import LLM, Answer, Context, Message, Price
-from langmill.errors import ProviderDown
+from langmill.api import LLM, Answer, CallError, Context, Message, Price, StepContext
+from langmill.errors import MissingInput, ProviderDown
 from langmill.ledger_facts import MONTH_CAP
 from langmill.limits import Limiter
 
@@ -177,5 +177,120 @@ def test_a_count_of_tokens_that_can_not_be_costs_the_worst_case(tmp_path: Path, 
             await ask(opened.model("llm"), "one")
             (usage,) = opened.account.ledger.summary("run")
             assert 1024e-6 < usage.cost < 3000e-6  # max_tokens, and a token for each byte sent
+
+    asyncio.run(work())
+
+
+# --- ends --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_outage_does_not_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many in flight fail at once: a hundred failures in a row take a moment only."""
+    monkeypatch.setattr(sending, "OUT_OF_ORDER", 5)
+
+    class Faltering(Told):
+        async def answer(
+            self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+        ) -> Answer:
+            self._asked += 1
+            if 3 < self._asked < 20:
+                raise CallError("server", "down")
+            return await super().answer(messages, seed=seed, schema=schema)
+
+    assert together(tmp_path, Faltering(concurrency=2), QUESTIONS[:20]) == {"answered": 20}
+
+
+def test_a_header_can_not_hold_a_run_for_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[float] = []
+    monkeypatch.setattr(Limiter, "hold", lambda self, seconds: held.append(seconds))
+    assert together(tmp_path, Told(pause=86400.0, timeout=20.0), ["one"]) == {"answered": 1}
+    assert held == [20.0]
+
+
+def test_a_row_waits_for_the_model_that_writes_its_language(tmp_path: Path) -> None:
+    """A fallback that does not write it would skip the row for good."""
+
+    class English(Told):
+        @property
+        def languages(self) -> frozenset[str]:
+            return frozenset({"en"})
+
+    async def work(url: str) -> None:
+        first = Direct(api_base=url, fallback="second")
+        async with engine(tmp_path, first, second=English(model="test/english")) as opened:
+            with pytest.raises(ProviderDown):
+                await ask(opened.model("llm"), "one", language="fr")
+            assert await ask(opened.model("llm"), "two", language="en") == "answer to two"
+
+    with Provider(key="a key that is not given") as closed:
+        asyncio.run(work(closed.url))
+
+
+def test_a_mistyped_address_does_not_claim_the_models_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "OUT_OF_ORDER", 3)
+    with Provider() as right, Provider(broken=1.0) as wrong:
+
+        async def work(url: str) -> str:
+            async with engine(tmp_path, Direct(api_base=url)) as opened:
+                return str(await ask(opened.model("llm"), "one"))
+
+        with pytest.raises(ProviderDown):
+            asyncio.run(work(wrong.url))
+        assert asyncio.run(work(right.url)) == "answer to one"
+        assert together(tmp_path, Direct(api_base=right.url), ["two"]) == {"answered": 1}
+        with pytest.raises(MissingInput, match="first seen at"):
+            together(tmp_path, Direct(api_base=wrong.url), ["three"])
+
+
+@pytest.mark.parametrize("budget", [float("inf"), float("nan"), -1.0])
+def test_a_cap_is_an_amount(tmp_path: Path, budget: float) -> None:
+    with pytest.raises(MissingInput, match="is no amount in US dollars"):
+        together(tmp_path, Told(), ["one"], budget=budget)
+
+
+def test_a_model_that_does_not_stop_hides_nothing(tmp_path: Path) -> None:
+    class Stuck(Told):
+        async def stop(self) -> None:
+            raise OSError("does not stop")
+
+        async def answer(
+            self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+        ) -> Answer:
+            raise ProviderDown("test/told: no money")
+
+    async def work() -> None:
+        async with engine(tmp_path, Stuck()) as opened:
+            await ask(opened.model("llm"), "one")
+
+    with pytest.raises(ProviderDown, match="no money"):
+        asyncio.run(work())
+
+
+def test_the_calls_of_a_row_all_end_before_it_does(tmp_path: Path) -> None:
+    """A provider that goes out under one of a row's calls leaves none of the others behind, paid for and thrown away."""
+
+    class Uneven(Told):
+        async def answer(
+            self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
+        ) -> Answer:
+            if messages[-1].content == "bad":
+                await asyncio.sleep(0.01)
+                raise CallError("auth", "no")
+            await asyncio.sleep(0.1)
+            return await super().answer(messages, seed=seed, schema=schema)
+
+    async def work() -> None:
+        async with engine(tmp_path, Uneven()) as opened:
+            model = opened.model("llm")
+            context = StepContext("steps", 1, {}, tmp_path)
+
+            async def job(text: str) -> Any:
+                return await ask(model, text)
+
+            with pytest.raises(ProviderDown):
+                await context.gather([job("bad"), job("good one"), job("good two")])
+            assert opened.account.in_flight == 0
+            (usage,) = opened.account.ledger.summary("run")
+            assert (usage.calls, usage.failed) == (2, 1)
 
     asyncio.run(work())

@@ -170,7 +170,7 @@ def says(content: Any, **more: Any) -> str:
 
 def test_litellm_reads_when_to_come_back(tmp_path: Path) -> None:
     headers = [
-        {"Retry-After": "Sat, 21 Nov 2099 05:40:00 GMT"},
+        {"Retry-After": "Tue, 21 Nov 2045 05:40:00 GMT"},
         {"Retry-After": "Sat, 21 Nov 1999 05:40:00 GMT"},
         {"retry-after-ms": "1500"},
         {"Retry-After": "-3"},
@@ -523,10 +523,35 @@ def test_a_replay_gives_the_rows_of_the_first_run_and_sends_nothing(tmp_path: Pa
         base = server.url
     again = Replay(model="replay/openai/some", api_base=base)
     assert ask(again, tmp_path, "one", "two", run="again") == first
-    with pytest.raises(ProviderDown, match=r"no answer for this call.*--set llm\.model=openai/some"):
+    with pytest.raises(MissingInput, match=r"no answer for this call.*--set llm\.model=openai/some"):
         ask(again, tmp_path, "three", run="again")
-    with pytest.raises(ProviderDown):
+    with pytest.raises(MissingInput):
         ask(Replay(model="replay/openai/some", temperature=0.1), tmp_path, "one", run="again")
+
+
+def test_a_replay_does_not_hand_over_to_a_model_that_sends(tmp_path: Path) -> None:
+    async def work(url: str) -> None:
+        second = LiteLLM(model="openai/second", api_base=url)
+        prompt = Prompt((Message("user", "one"),), "en/test@0")
+        with Ledger(tmp_path) as ledger:
+
+            async def ask(name: str, **models: LLM) -> str:
+                about = {"run": name, "budget": None, "context": context(tmp_path), "report": lambda event: None}
+                async with Engine({**models, "second": second}, ledger, **about) as engine:
+                    return (
+                        await engine.model("llm").answer(prompt, Said, step="test", language="en", seed=1)
+                    ).value.text
+
+            replay = Replay(model="replay/openai/first", fallback="second")
+            with pytest.raises(MissingInput, match="replay sends none"):
+                await ask("miss", llm=replay)
+            down = LiteLLM(model="openai/first", api_base=f"{url}/nowhere", fallback="second")
+            assert await ask("handed over", llm=down) == "answer to one"
+            assert await ask("replayed", llm=replay) == "answer to one"
+
+    with Provider() as server:
+        asyncio.run(work(server.url))
+        assert server.seen()["requests"] == {"one": 1}
 
 
 def test_a_replay_of_the_packaged_model_is_that_model() -> None:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from langmill.api import Answer, CallError, Context, Message, RecipeError
+from langmill.api import Answer, CallError, Context, Message, MissingInput, RecipeError
 from langmill_plugins.llms import openai_wire
 from langmill_plugins.llms.errors import clean, pause_of, retry_after
 from langmill_plugins.llms.litellm import LiteLLM
+from langmill_plugins.llms.local import Local
 from langmill_plugins.llms.openai_wire import Wire, closed
+from langmill_plugins.llms.replay import Replay
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 provider = importlib.import_module("provider")
@@ -163,6 +166,10 @@ def test_when_to_come_back() -> None:
         ({}, "Please retry in 250ms", 0.25),
         ({"retry-after": "soon"}, "try later", None),
         ({"retry-after": "inf", "retry-after-ms": "nan"}, "", None),
+        ({"retry-after": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, "", None),
+        ({"retry-after": "Mon, 01 Jan 999999999999999999999 00:00:00 GMT"}, "", None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}, "", None),
+        ({"retry-after": "99999999999999999999"}, "", None),
     ]:
         assert retry_after(headers, words) == seconds
 
@@ -170,13 +177,15 @@ def test_when_to_come_back() -> None:
 @pytest.mark.parametrize(
     ("left", "reset", "pause"),
     [
-        *[("0", "1s", 1.0), ("0", "6m0s", 360.0), ("0", "120ms", 0.12), ("0", "2.5", 2.5), ("0", "1h1m1s", 3661.0)],
+        *[("0", "1s", 1.0), ("0", "6m0s", 360.0), ("0", "120ms", 0.12), ("0", "2.5", 2.5), ("0", "1h1m1s", 3661.0), ("0", "60000", 60000.0)],
         *[("1", "1s", 0.0), ("0", "", 0.0), ("0", "soon", 0.0), ("0", "-4", 0.0), ("0", "nan", 0.0), ("0", "inf", 0.0)],
-        *[("0", "1999-01-01T00:00:00Z", 0.0), ("0", "1.2.3s", 0.0)],
+        *[("0", "1999-01-01T00:00:00Z", 0.0), ("0", "9999-12-31T23:59:59-23:00", 0.0), ("0", "1.2.3s", 0.0)],
     ],
 )
 def test_what_rate_limit_headers_ask_for(left: str, reset: str, pause: float) -> None:
-    assert pause_of({"x-ratelimit-remaining-requests": left, "x-ratelimit-reset-requests": reset}) == pause
+    headers = {"x-ratelimit-remaining-requests": left, "x-ratelimit-reset-requests": reset}
+    assert retry_after(headers) == (pause or None)
+    assert pause_of(headers) == min(60.0, pause)  # 60000 are milliseconds at some servers; a true wait is a 429
 
 
 @pytest.mark.parametrize("model", ["openai/some", "mistral/some"])
@@ -229,6 +238,33 @@ def test_parameters_that_a_model_does_not_take_are_renamed_or_left_out() -> None
     assert seen["requests"] == {"one": 4, "two": 1}
     assert {"max_completion_tokens": 50}.items() <= seen["last"]["body"].items()
     assert not {"max_tokens", "temperature", "seed"} & seen["last"]["body"].keys()
+
+
+def test_an_endpoint_that_takes_no_limit_on_answers_is_not_asked_without_one() -> None:
+    with Provider(no=["max_tokens", "max_completion_tokens"]) as server:
+        for said in asked(server.url, "one", "two"):
+            assert failed(said).kind == "bad_request"
+            assert str(said).startswith("this endpoint takes no limit on the length of answers")
+        assert server.seen()["requests"] == {"one": 2, "two": 1}
+        assert "max_completion_tokens" in server.seen()["last"]["body"]
+
+
+@pytest.mark.parametrize("model", ["openai/some", "mistral/some"])
+def test_half_characters_lose_no_answer(model: str, tmp_path: Path) -> None:
+    async def work(url: str) -> Answer:
+        llm = LiteLLM(model=model, api_base=url)
+        await llm.start(Context("llm", 1, {}, tmp_path))
+        try:
+            return await llm.answer([Message("user", "one")], seed=1)
+        finally:
+            await llm.stop()
+
+    half = {"created": 0, "model": "\ud800", "object": "chat.completion"}
+    text = says("half \ud83e", id="\ud800" * 300, **half).replace('"stop"', '"\\ud800"')
+    with Provider(replies=[{"text": text}]) as server:
+        said = asyncio.run(work(server.url))
+    assert (said.text, said.request_id, said.answer_tokens) == ("half ?", "?" * 200, 2)
+    assert said.finish in ("other", "stop")
 
 
 def test_litellm_knows_what_a_model_of_openai_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -290,11 +326,69 @@ def test_connections_are_kept_and_one_that_was_closed_meanwhile_costs_nothing() 
         assert server.seen()["requests"]["last"] == 1
 
 
-def test_an_address_that_is_none_or_holds_a_key_is_refused(tmp_path: Path) -> None:
-    for base in ("127.0.0.1:8000", "ftp://example.org", "https://me:sk-secret@example.org/v1"):
-        with pytest.raises(RecipeError, match=r"llm\.api_base: no address of a server") as found:
-            asyncio.run(LiteLLM(model="openai/some", api_base=base).start(Context("llm", 1, {}, tmp_path)))
-        assert "secret" not in str(found.value)
+WRONG_ADDRESSES = (
+    *("", "127.0.0.1:8000", "ftp://example.org", "http:/me:secret@example.org", "http//example.org", "http://", "http://a..b/v1"),
+    *("https://me:secret@example.org/v1", "https://secret@example.org/v1", "https://:secret@example.org", "http://@h"),
+    *("http://example.org:secret/v1", "http://[secret/v1", "http://a\u2100secret/v1", "http://secret example.org/v1"),
+    *("http://example.org/v1?key=secret", "http://example.org/v1#secret", "http://example.org/secret\n", "http://h/\ud800"),
+)
+
+
+@pytest.mark.parametrize("model", ["openai/some", "local/smollm2-135m-instruct", "replay/openai/some"])
+def test_an_address_that_is_none_or_holds_a_key_is_refused_unseen(model: str) -> None:
+    kind = {"local": Local, "replay": Replay}.get(model.partition("/")[0], LiteLLM)
+    for base in WRONG_ADDRESSES:
+        with pytest.raises(ValidationError, match="no address of a server") as found:
+            kind(model=model, api_base=base)
+        assert "secret" not in f"{found.value!s}{found.value!r}"
+    for base in ("http://127.0.0.1:8000/v1", "https://[::1]:8000", "https://my_host.example.org./v1/"):
+        assert kind(model=model, api_base=base).api_base == base
+
+
+def test_a_mistyped_address_is_found_with_its_place_and_kept_nowhere(bench: Any) -> None:
+    recipe = "name: small\nlanguages: [en]\nllm:\n  model: openai/x\n  api_base: http://me:secret@example.org/v1\n"
+    bench.data("qa.en.jsonl")
+    recipe += "sources: {qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}}\n"
+    bench.write("small.yaml", f"{recipe}datasets: {{open: {{from: [qa], steps: [{{use: expand}}]}}}}\n")
+    for command in ("check", "run"):
+        said = bench.factory(command, "small.yaml")
+        assert said.code == 2 and "small.yaml:5: llm.api_base: no address of a server: http://HOST:PORT/v1" in said.err
+        assert "secret" not in said.out + said.err
+    assert not (bench.folder / "runs").exists()
+    assert not [path for path in bench.home.glob("ledger*") if b"secret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("model", ["openai/some", "mistral/some"])
+def test_a_key_out_of_a_file_of_secrets_is_read_without_its_last_line_end(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(**options: Any) -> None:
+        async def work() -> None:
+            llm = LiteLLM(model=model, **options)
+            await llm.start(Context("llm", 1, {}, tmp_path))
+            try:
+                await llm.answer([Message("user", "one")], seed=1)
+            finally:
+                await llm.stop()
+
+        asyncio.run(work())
+
+    with Provider(key="sk-canary") as server:
+        own = f"{model.partition('/')[0].upper()}_API_KEY"
+        for name, where in (("MY_KEY", {"api_base": server.url, "api_key_env": "MY_KEY"}), (own, {})):
+            monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+            monkeypatch.setenv("MISTRAL_API_BASE", server.url)
+            monkeypatch.setenv(name, "\tsk-canary\r\n")
+            ask(**where)
+            for wrong in ("sk-can\nary", "sk-can\u2028ary", "sk-can\x7fary", "sk-can\udc80ary"):
+                monkeypatch.setenv(name, wrong)
+                with pytest.raises(MissingInput, match=f"the environment variable {name} holds characters") as found:
+                    ask(**where)
+                assert "can" not in str(found.value).replace("can not", "")
+        monkeypatch.setenv("MY_KEY", "\n")
+        with pytest.raises(MissingInput, match="MY_KEY is not set"):
+            ask(api_base=server.url, api_key_env="MY_KEY")
+        assert server.seen()["requests"] == {"one": 2}
 
 
 def test_proxies_are_for_what_lies_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,10 @@ def export(
     """Write answers to a file, one object a line."""
     from langmill import ledger_view
 
-    count = ledger_view.export(out, dataset, model)
+    count, damaged = ledger_view.export(out, dataset, model)
     say(f"{out}: {count:,} answers, for your eyes alone (mode 0600)")
+    if damaged:
+        say(f"  {damaged:,} are damaged in the ledger and were left out: a run that needs one asks again")
 
 
 @ledger.command()

@@ -197,5 +197,5 @@ class Batches:
             except CallError as error:
                 return error
         inner = body.get("error") or {}
-        code = str(fault.get("code") or inner.get("code") or inner.get("type") or "no reason given")
+        code = clean(str(fault.get("code") or inner.get("code") or inner.get("type") or "no reason given"))
         return CallError(kind_of(status, code), f"it failed in the batch: {status or ''} {code}".replace("  ", " "))

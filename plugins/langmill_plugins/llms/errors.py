@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import math
 import os
 import re
 import time
@@ -16,6 +15,8 @@ from langmill.api import CallError, Message
 
 NO_KEY = "none"  # what is sent to servers that ask for no key
 LONGEST = 320  # characters of an error's words
+LONGEST_WAIT = 1e9  # seconds: what is beyond is a time since 1970, or none
+LONGEST_PAUSE = 60.0  # seconds that an answer's headers can ask for: a number without a unit may be milliseconds
 ECHO = 12  # bytes of a prompt in a row that an error may not repeat: four Chinese characters, two English words
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 NO_MONEY = re.compile(
@@ -67,19 +68,26 @@ def kind_of(status: int, words: str, comes_back: bool = False) -> CallError.Kind
 def retry_after(headers: Mapping[str, str], words: str = "") -> float | None:
     """Seconds to wait, as a refusal says it: milliseconds (Azure), seconds, a date (RFC 9110), the window's end, or words."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        with contextlib.suppress(KeyError, ValueError, TypeError):
-            if math.isfinite(seconds := float(headers[name]) * unit):
+        with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
+            if -LONGEST_WAIT < (seconds := float(headers[name]) * unit) < LONGEST_WAIT:
                 return max(0.0, seconds)
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    if asked := pause_of(headers):
+    with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
+        if (seconds := parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()) < LONGEST_WAIT:
+            return max(0.0, seconds)
+    if asked := _full(headers, WINDOWS):
         return asked
     said = LATER.search(words)
     return (_duration(said[1]) or None) if said else None
 
 
 def pause_of(headers: Mapping[str, str], windows: Sequence[tuple[str, str]] = WINDOWS) -> float:
-    """Seconds until there is room again, where the rate-limit headers say that there is none left; else 0."""
+    """Seconds to pause after an answer whose rate-limit headers say that there is no room left, 60 at most: a true wait of
+    hours comes back as a refusal. Else 0."""
+    return min(LONGEST_PAUSE, _full(headers, windows))
+
+
+def _full(headers: Mapping[str, str], windows: Sequence[tuple[str, str]]) -> float:
+    """Seconds until there is room again, as the rate-limit headers say it; 0 where there is room."""
     pause = 0.0
     for left, reset in windows:
         if headers.get(left) in ("0", 0):
@@ -90,25 +98,30 @@ def pause_of(headers: Mapping[str, str], windows: Sequence[tuple[str, str]] = WI
 def _duration(text: str) -> float:
     """Seconds of "1s", "6m0s", "120ms", "1.5", or until a date (RFC 3339); 0 for what is none of them."""
     text = str(text).strip()
+    seconds = 0.0
+    with contextlib.suppress(ValueError, OverflowError):
+        seconds = sum(float(number) * UNITS[unit] for number, unit in DURATION.findall(text.lower()))
+    with contextlib.suppress(ValueError, OverflowError):
+        seconds = datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() - time.time()
     with contextlib.suppress(ValueError):
         seconds = float(text)
-        return max(0.0, seconds) if seconds < 1e9 else 0.0
-    with contextlib.suppress(ValueError):
-        return max(0.0, datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() - time.time())
-    with contextlib.suppress(ValueError):
-        return sum(float(number) * UNITS[unit] for number, unit in DURATION.findall(text.lower()))
-    return 0.0
+    return seconds if 0 < seconds < LONGEST_WAIT else 0.0
 
 
 def clean(words: str, messages: Sequence[Message] = (), key: str = "") -> str:
     """A provider's words, short, on one line, without any key (what looks like one, what the environment holds, ``key``) and
     without what was said in ``messages``."""
     text = " ".join(_unescaped(html.unescape(words[:4000])).split())
-    secrets = {value for name, value in os.environ.items() if len(value) >= 8 and SECRET.search(name)}
+    secrets = {value.strip() for name, value in os.environ.items() if len(value.strip()) >= 8 and SECRET.search(name)}
     for secret in sorted({*secrets, key} - {"", NO_KEY}, key=len, reverse=True):
         text = text.replace(secret, "***")
     text = re.sub(r"(?i)(bearer\s+|\b(sk|key)-)[^\s'\",;]+", "***", text)[:1000]
     return _without_echo(text, "\n".join(message.content for message in messages))[:LONGEST]
+
+
+def encodable(text: str) -> str:
+    """The text with "?" for half characters, which can not be kept."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _unescaped(text: str) -> str:

@@ -9,9 +9,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
-from pydantic import PrivateAttr
+from pydantic import ConfigDict, PrivateAttr
 
 from langmill.api import (
     LLM,
@@ -27,9 +26,10 @@ from langmill.api import (
     RecipeError,
     missing_package,
 )
+from langmill_plugins.llms.access import Address, held
 from langmill_plugins.llms.batches import Batches, check_provider
 from langmill_plugins.llms.counting import openai_tokens
-from langmill_plugins.llms.errors import LITELLM_WINDOWS, NO_KEY, clean, kind_of, pause_of, retry_after
+from langmill_plugins.llms.errors import LITELLM_WINDOWS, NO_KEY, clean, encodable, kind_of, pause_of, retry_after
 from langmill_plugins.llms.openai_wire import (
     FINISHES,
     NO_SCHEMA,
@@ -66,7 +66,9 @@ class Prices(Part):
 class LiteLLM(LLM):
     """Asks a provider through litellm: openai/…, anthropic/…, mistral/…, or openai/NAME with api_base for a server of yours."""
 
-    api_base: str | None = Field(
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address may hold a key
+
+    api_base: Address | None = Field(
         None, description="address of an OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1"
     )
     api_key_env: str | None = Field(
@@ -110,17 +112,10 @@ class LiteLLM(LLM):
             raise MissingInput(
                 f"{context.place}: {self.model} is not on this machine, and --offline calls nothing beyond it"
             )
-        if self.api_key_env and not os.environ.get(self.api_key_env):
+        if self.api_key_env and not held(self.api_key_env, context.place):
             raise MissingInput(
                 f"{context.place}: the environment variable {self.api_key_env} is not set: export {self.api_key_env}=…"
             )
-        if self.api_base:
-            parts = urlsplit(self.api_base)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-                raise RecipeError(
-                    f"{context.place}.api_base: no address of a server: http://HOST:PORT/v1 or https://HOST/v1, without a key "
-                    "in it (api_key_env names the variable that holds one)"
-                )
         if self.batch:
             check_provider(_litellm(), self.model, context.place)
         provider, _, name = self.model.partition("/")
@@ -162,8 +157,7 @@ class LiteLLM(LLM):
         headers: dict[str, str] = {}
         if provider == "openai":
             base = base or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or OPENAI
-            key = key or os.environ.get("OPENAI_API_KEY")
-            headers = {header: value for variable, header in ACCOUNT.items() if (value := os.environ.get(variable))}
+            headers = {header: value for variable, header in ACCOUNT.items() if (value := held(variable, place))}
         if not base:
             return None
         taken = _parameters(name, provider, temperature=self.temperature, max_tokens=self.max_tokens, seed=1)
@@ -326,13 +320,13 @@ def _answer(reply: Any) -> Answer:
     hidden = getattr(reply, "_hidden_params", None) or {}
     cost = hidden.get("response_cost")
     return Answer(
-        text=choice.message.content or "",
+        text=encodable(choice.message.content or ""),
         # told beside an ordinary finish reason where a schema was asked for
         finish="refusal" if more.get("refusal") else FINISHES.get(choice.finish_reason, "other"),
         prompt_tokens=tokens(getattr(usage, "prompt_tokens", None)),
         answer_tokens=tokens(getattr(usage, "completion_tokens", None)),
         cost=float(cost) if cost else None,
-        request_id=str(getattr(reply, "id", "") or ""),
+        request_id=encodable(str(getattr(reply, "id", "") or "")[:200]),
         pause=pause_of(hidden.get("additional_headers") or {}, LITELLM_WINDOWS),
     )
 

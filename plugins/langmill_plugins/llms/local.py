@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import PrivateAttr, field_validator
+from pydantic import ConfigDict, PrivateAttr, field_validator
 
 from langmill.api import (
     LLM,
@@ -26,6 +26,7 @@ from langmill.api import (
     missing_package,
     packaged_model,
 )
+from langmill_plugins.llms.access import Address
 from langmill_plugins.llms.counting import gguf_tokens
 from langmill_plugins.llms.errors import NO_KEY
 from langmill_plugins.llms.litellm import Prices
@@ -43,10 +44,12 @@ class Local(LLM):
     """Runs a packaged model (local/smollm2-135m-instruct) on this machine's CPU: no key, no network, no cost. Small models
     show the way through; they are no source of knowledge."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address may hold a key
+
     model: str = Field(pattern=r"^local/.+", description="local/NAME of a packaged model")
     concurrency: int = Field(8, ge=1, description="most calls in flight at once")
     timeout: float = Field(300.0, gt=0, description="seconds until a call counts as lost")
-    api_base: str | None = Field(None, description=UNUSED)
+    api_base: Address | None = Field(None, description=UNUSED)
     api_key_env: str | None = Field(None, description=UNUSED)
     prices: Prices | None = Field(None, description=UNUSED)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from langmill.api import Answer, CallError, Message, RecipeError, missing_package
-from langmill_plugins.llms.errors import clean, kind_of, pause_of, retry_after
+from langmill_plugins.llms.errors import clean, encodable, kind_of, pause_of, retry_after
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CONNECT = 30.0  # seconds to reach a server
@@ -23,6 +23,7 @@ LARGEST = 1 << 24  # bytes of a reply: thousands of times the longest answer
 MOST_TOKENS = 10_000_000  # no model takes or writes as many in one call: a count beyond is none
 ADAPTATIONS = 4  # times a call is put differently because the endpoint takes no such parameter
 NO_SCHEMA = re.compile("response_format|json_schema", re.IGNORECASE)
+LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}  # two names for one thing
 NOT_TAKEN = ("unsupported_parameter", "unsupported_value")
 FILTERED = ("content_filter", "content_policy_violation")
 UNREADABLE: CallError.Kind = "timeout"  # an answer that no one can read may be billed like one that was lost
@@ -58,6 +59,7 @@ class Wire:
         self._seeded = bool(self._fields.pop("seed", False))
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}", **(headers or {})}
         self._heads: dict[int, Head] = {}
+        self._no_limits: set[str] = set()  # names of the limit on answers that the endpoint does not take
         self._told: dict[int, Mapping[str, Any] | None] = {}  # the schemas that the endpoint does not take as such
         self._session: Any = None
 
@@ -150,17 +152,24 @@ class Wire:
         return head
 
     def _adapt(self, head: Head, status: int, body: bytes, error: Any) -> bool:
-        """Learn from a refusal how this endpoint wants to be asked; whether asking again makes sense."""
+        """Learn from a refusal how this endpoint wants to be asked; whether asking again makes sense. Raises CallError where
+        it could be asked only without a limit on answers."""
         if status not in (400, 422, 500, 501):
             return False
         if self._heads.get(id(head.schema)) is not head:
             return True  # another call has learned something since this one was put together
         name = error.get("param") if isinstance(error, dict) and error.get("code") in NOT_TAKEN else None
-        if name == "max_tokens" and name in self._fields:  # reasoning models: their thinking counts, too
-            self._fields["max_completion_tokens"] = self._fields.pop("max_tokens")
+        if name in LIMITS and name in self._fields:  # reasoning models: their thinking counts, too
+            if LIMITS[name] in self._no_limits:
+                raise CallError(
+                    "bad_request",
+                    "this endpoint takes no limit on the length of answers, without which no price can be capped",
+                )
+            self._no_limits.add(name)
+            self._fields[LIMITS[name]] = self._fields.pop(name)
         elif name == "seed" and self._seeded:
             self._seeded = False
-        elif name in ("temperature", "max_completion_tokens") and name in self._fields:
+        elif name == "temperature" and name in self._fields:
             del self._fields[name]
         elif head.strict and NO_SCHEMA.search(body[:100_000].decode("utf-8", "replace")):
             self._told[id(head.schema)] = head.schema
@@ -231,13 +240,13 @@ def answer_of(reply: Any, headers: Mapping[str, str]) -> Answer:
     usage, name = reply.get("usage"), reply.get("id")
     counts = usage if isinstance(usage, dict) else {}
     return Answer(
-        text or "",
+        encodable(text or ""),
         # told beside an ordinary finish reason where a schema was asked for
         "refusal" if refused else FINISHES.get(finish, "other") if isinstance(finish, str) else "other",
         tokens(counts.get("prompt_tokens")),
         tokens(counts.get("completion_tokens")),
         None,
-        name[:200] if isinstance(name, str) else "",
+        encodable(name[:200]) if isinstance(name, str) else "",
         pause_of(headers),
     )
 

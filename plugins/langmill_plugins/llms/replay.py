@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from langmill.api import LLM, Answer, Context, Field, Message, Price, ProviderDown
+from langmill.api import LLM, Answer, Context, Field, Message, MissingInput, Price
 from langmill_plugins.llms.litellm import LiteLLM
 from langmill_plugins.llms.local import Local
 
@@ -66,8 +66,8 @@ class Replay(LiteLLM):
     async def answer(
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
     ) -> Answer:
-        """Refuse: what comes here is not in the ledger. Raises ProviderDown."""
-        raise ProviderDown(
+        """Refuse: what comes here is not in the ledger. Raises MissingInput, over which no fallback takes."""
+        raise MissingInput(
             f"{self.model}: the ledger has no answer for this call, and replay sends none. To ask the model itself: "
             f"--set llm.model={self.model.removeprefix('replay/')}"
         )
