@@ -1,11 +1,14 @@
-"""A provider with a batch API for tests: a real server in a process of its own, on loopback, that speaks OpenAI's endpoints for
-files, batches and chats (and Azure's addresses for them). What becomes of an item depends on its custom_id alone.
+"""A provider with a batch API for tests: real servers on loopback, in a process of their own that all tests share, each with an
+address and a memory of its own. They speak OpenAI's endpoints for files, batches and chats (and Azure's addresses for them). What
+becomes of an item depends on its custom_id alone.
 
     with BatchProvider(polls=3, broken=0.1) as provider: ... provider.url ... provider.seen()
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import random
 import subprocess
@@ -35,17 +38,13 @@ class BatchProvider:
         self.options = options
 
     def __enter__(self) -> BatchProvider:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, json.dumps(self.options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert self._process.stdout is not None
-        self.root = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self._port = _told({"open": self.options})
+        self.root = f"http://127.0.0.1:{self._port}"
         self.url = f"{self.root}/v1"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        _told({"close": self._port})
 
     def seen(self) -> dict[str, Any]:
         """``batches``: {id, name, items, state} each; ``items``: how often each custom_id was handed in; ``chats``: how often
@@ -65,10 +64,28 @@ class BatchProvider:
             return dict(json.load(reply))
 
 
-def serve(options: Mapping[str, Any]) -> None:
-    """Serve until standard input closes."""
+@functools.cache
+def _process() -> subprocess.Popen[str]:
+    """The process of the servers, started once; it ends with this one."""
+    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.communicate)
+    atexit.register(process.kill)
+    return process
+
+
+def _told(order: Mapping[str, Any]) -> int:
+    """Have a server opened, or closed; its port."""
+    process = _process()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(order) + "\n")
+    process.stdin.flush()
+    return int(process.stdout.readline())
+
+
+async def opened(options: Mapping[str, Any]) -> Any:
+    """A server that listens, as aiohttp's runner."""
     import asyncio
-    import threading
     from collections import Counter, defaultdict
 
     from aiohttp import web
@@ -274,36 +291,44 @@ def serve(options: Mapping[str, Any]) -> None:
         state["finish"] = True
         return web.json_response({})
 
-    async def main() -> None:
-        app = web.Application(client_max_size=1 << 30)
-        for root in ("/v1", "/openai", "/openai/v1"):
-            app.add_routes(
-                [
-                    web.post(f"{root}/files", upload),
-                    web.get(f"{root}/files/{{id}}/content", content),
-                    web.delete(f"{root}/files/{{id}}", delete),
-                    web.post(f"{root}/batches", create),
-                    web.get(f"{root}/batches", listing),
-                    web.get(f"{root}/batches/{{id}}", retrieve),
-                    web.post(f"{root}/chat/completions", chat),
-                ]
-            )
-        app.add_routes([web.post("/openai/deployments/{name}/chat/completions", chat)])
+    app = web.Application(client_max_size=1 << 30)
+    for root in ("/v1", "/openai", "/openai/v1"):
         app.add_routes(
-            [web.get("/test/seen", seen), web.get("/test/when/{event}", when), web.get("/test/finish", finish)]
+            [
+                web.post(f"{root}/files", upload),
+                web.get(f"{root}/files/{{id}}/content", content),
+                web.delete(f"{root}/files/{{id}}", delete),
+                web.post(f"{root}/batches", create),
+                web.get(f"{root}/batches", listing),
+                web.get(f"{root}/batches/{{id}}", retrieve),
+                web.post(f"{root}/chat/completions", chat),
+            ]
         )
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        print(runner.addresses[0][1], flush=True)
-        over = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(over.set)), daemon=True).start()
-        await over.wait()
+    app.add_routes([web.post("/openai/deployments/{name}/chat/completions", chat)])
+    app.add_routes([web.get("/test/seen", seen), web.get("/test/when/{event}", when), web.get("/test/finish", finish)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
 
-    asyncio.run(main())
+
+async def serve() -> None:
+    """Open and close servers as standard input says, until it closes."""
+    import asyncio
+
+    servers: dict[int, Any] = {}
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        match json.loads(line):
+            case {"open": options}:
+                runner = await opened(options)
+                port = runner.addresses[0][1]
+                servers[port] = runner
+            case {"close": port}:
+                await servers.pop(port).cleanup()
+        print(port, flush=True)
 
 
 if __name__ == "__main__":
-    serve(json.loads(sys.argv[1]))
+    import asyncio
+
+    asyncio.run(serve())

@@ -53,7 +53,8 @@ class Posted(Direct):  # type: ignore[misc, valid-type]
         lines = []
         for item in items:
             said = [{"role": message.role, "content": message.content} for message in item.messages]
-            body = {"model": self.model, "messages": said, "seed": item.seed}
+            shape = {"type": "json_schema", "json_schema": {"name": "answer", "schema": item.schema}}
+            body = {"model": self.model, "messages": said, "seed": item.seed, "response_format": shape}
             line = {"custom_id": item.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
             lines.append(json.dumps(line))
         form = aiohttp.FormData({"purpose": "batch"})

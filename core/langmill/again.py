@@ -37,7 +37,7 @@ class _Asked:
     fault: str = ""
 
 
-class _Again:
+class _Anew:
     """A model that asks some of a row's calls anew: with a higher sample, so that the ledger does not know them."""
 
     def __init__(self, model: Model):
@@ -92,7 +92,7 @@ async def tried_again(part: Augmenter, row: Row, context: StepContext, times: in
     """
     if context.llm is None:
         return await made_of(part, row, context)
-    again = _Again(context.llm)
+    again = _Anew(context.llm)
     anew = replace(context, llm=again)
     rows: list[Row] = []
     while True:

@@ -128,12 +128,12 @@ class BoundModel:
         row is rejected with it. ``seed`` decides nothing: the call's own seed follows from its key."""
         if self.languages is not None and language not in self.languages:
             raise LanguageNotWritten(self.name, language)
-        asked = _Asked(self, prompt, schema, step, language, sample)
+        asked = _Question(self, prompt, schema, step, language, sample)
         if self.fallback is None:
             return await asked.reply()
         # What the fallback answered for in its turn is paid for: it stays, also when this model is back.
         if (
-            known := asked.known() or _Asked(self.fallback, prompt, schema, step, language, sample).known()
+            known := asked.known() or _Question(self.fallback, prompt, schema, step, language, sample).known()
         ) is not None:
             return known
         try:
@@ -148,7 +148,7 @@ class BoundModel:
         return await self.fallback.answer(prompt, schema, step=step, language=language, seed=seed, sample=sample)
 
 
-class _Asked:
+class _Question:
     """One question to one model: the first call, and those that ask again."""
 
     def __init__(

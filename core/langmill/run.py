@@ -151,9 +151,10 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
     workshop = Workshop.of(assembly, store.root, offline=request.offline)
     context = assembly.context("llm", offline=request.offline)
     ledger = Ledger()
+    told = ledger.notice
     try:
-        if ledger.notice:
-            report({"event": "note", "text": ledger.notice})
+        if told:
+            report({"event": "note", "text": told})
         engine = Engine(assembly.models, ledger, run=store.run_id, budget=budget, context=context, report=report)
         asking = partial(_draining, engine, report)
         pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit, asking)
@@ -165,6 +166,8 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
                 store.log("dataset", name=plan.name)
     finally:
         spent = [usage._asdict() for usage in ledger.summary(store.run_id)]
+        if met := ledger.notice.removeprefix(told).strip():  # damaged answers, asked for again
+            report({"event": "note", "text": met})
         ledger.close()
     files = {name: dict(loaded.files) for name, loaded in sources.items()}
     return {"sources": files, "calls": spent}

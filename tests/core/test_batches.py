@@ -177,7 +177,7 @@ def test_killed_in_any_phase_nothing_is_handed_in_twice(tmp_path: Path, phase: s
         server.wait_for(phase)
         process.kill()
         process.communicate()
-        assert answered(script(tmp_path, server)) == 40
+        assert asking.together(tmp_path, Posted(api_base=server.url, priced=True), FEW) == {"answered": 40}
         seen = server.seen()
     assert len(seen["batches"]) == 1 and set(seen["items"].values()) == {1} and not seen["chats"]
     assert spent(tmp_path) == pytest.approx(seen["spent"])  # what never arrived is not paid for

@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
@@ -432,6 +434,23 @@ def test_offline_calls_nothing_beyond_this_machine(writing, monkeypatch):
         no_traceback(said)
         assert "is not on this machine, and --offline calls nothing beyond it" in said.err
     assert writing.calls() == []
+
+
+def test_a_damaged_answer_is_asked_for_again_and_told(writing):
+    """One flipped byte turns "dose 5 mg" into "dose 9 mg" and is still an answer."""
+    assert writing.factory("run", "small.yaml").code == 0
+    asked = len(writing.calls())
+    with closing(sqlite3.connect(writing.home / "ledger.sqlite")) as db, db:
+        key, text = db.execute("SELECT key, answer FROM answers ORDER BY key").fetchone()
+        changed = bytearray(text.encode() if isinstance(text, str) else text)
+        changed[len(changed) // 2] ^= 1
+        db.execute("UPDATE answers SET answer = ? WHERE key = ?", (bytes(changed), key))
+    said = writing.factory("run", "small.yaml", "--fresh")
+    assert said.code == 0, said.err
+    assert [call["key"] for call in writing.calls()[asked:]] == [key]
+    assert "damaged" in said.err
+    assert writing.factory("run", "small.yaml", "--fresh").code == 0
+    assert len(writing.calls()) == asked + 1
 
 
 def test_a_budget_of_nothing_sends_nothing(writing):

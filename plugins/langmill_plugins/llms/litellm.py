@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import ConfigDict, PrivateAttr
@@ -79,6 +80,7 @@ class LiteLLM(LLM):
     _wire: Wire | None = PrivateAttr(None)
     _through: Any = PrivateAttr(None)  # litellm, where there is no wire
     _strict: bool = PrivateAttr(False)
+    _key: str = PrivateAttr("")  # the one that the recipe names, else the provider's own
 
     @property
     def place(self) -> str | None:
@@ -112,16 +114,18 @@ class LiteLLM(LLM):
             raise MissingInput(
                 f"{context.place}: {self.model} is not on this machine, and --offline calls nothing beyond it"
             )
-        if self.api_key_env and not held(self.api_key_env, context.place):
-            raise MissingInput(
-                f"{context.place}: the environment variable {self.api_key_env} is not set: export {self.api_key_env}=…"
-            )
+        if self.api_key_env:
+            self._key = held(self.api_key_env, context.place)
+            if not self._key:
+                raise MissingInput(
+                    f"{context.place}: the environment variable {self.api_key_env} is not set: export {self.api_key_env}=…"
+                )
         if self.batch:
             check_provider(_litellm(), self.model, context.place)
         provider, _, name = self.model.partition("/")
         if self.api_base and provider in DIALECT and not name.startswith("responses/"):
             fields = {"model": name, "temperature": self.temperature, "max_tokens": self.max_tokens, "seed": True}
-            self._wire, self._strict = Wire(self.api_base, fields, key=self._key()), True
+            self._wire, self._strict = Wire(self.api_base, fields, key=self._key or NO_KEY), True
         else:
             self._through = _litellm()
             self._wire = self._find(self._through, context.place)
@@ -138,7 +142,13 @@ class LiteLLM(LLM):
                 "anthropic/claude-3-5-haiku-latest, or openai/NAME with api_base: for a server of yours"
             ) from None
         if not self.api_key_env and not self.api_base:
+            variable = f"{provider.upper()}_API_KEY"
+            own = held(variable, place)
+            if key in (None, os.environ.get(variable)):  # litellm would take another one otherwise
+                self._key = own
             missing = litellm.validate_environment(self.model).get("missing_keys") or []
+            if not own and variable in os.environ:
+                missing = [variable]
             if missing:
                 names = " and ".join(missing)
                 raise MissingInput(
@@ -164,11 +174,7 @@ class LiteLLM(LLM):
         if taken is None:
             return None
         fields = {"model": name, **taken, "seed": "seed" in taken}
-        return Wire(base, fields, key=self._key(key), headers=headers, strict=self._strict)
-
-    def _key(self, own: str | None = None) -> str:
-        """The key that the recipe names, else the provider's own; a provider's own goes nowhere else."""
-        return os.environ.get(self.api_key_env or "", "") or own or NO_KEY
+        return Wire(base, fields, key=self._key or key or NO_KEY, headers=headers, strict=self._strict)
 
     async def answer(
         self, messages: Sequence[Message], *, seed: int, schema: Mapping[str, Any] | None = None
@@ -210,7 +216,7 @@ class LiteLLM(LLM):
         except Exception as error:
             if type(error).__name__ == "ContentPolicyViolationError":
                 return Answer("", "refusal")
-            raise call_error(error, messages, self._key()) from None
+            raise call_error(error, messages, self._key) from None
         answer = _answer(reply)
         # Where the recipe or the address decides the price, litellm's map does not.
         return replace(answer, cost=None) if self.prices or self.api_base else answer
@@ -233,13 +239,14 @@ class LiteLLM(LLM):
 
     def _batches(self) -> Batches:
         options = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        return Batches(_litellm(), self.model, options, self._strict, self._access(), call_error)
+        failure = partial(call_error, key=self._key)
+        return Batches(_litellm(), self.model, options, self._strict, self._access(), failure)
 
     def _access(self) -> dict[str, str]:
-        """Where and with which key, as far as the recipe says so."""
+        """Where and with which key, as far as the recipe and the environment say so."""
         if self.api_base:
-            return {"api_base": self.api_base, "api_key": self._key()}
-        return {"api_key": os.environ[self.api_key_env]} if self.api_key_env else {}
+            return {"api_base": self.api_base, "api_key": self._key or NO_KEY}
+        return {"api_key": self._key} if self._key else {}
 
     async def stop(self) -> None:
         """Close the connections."""
