@@ -306,7 +306,7 @@ async def opened(options: Mapping[str, Any]) -> Any:
         )
     app.add_routes([web.post("/openai/deployments/{name}/chat/completions", chat)])
     app.add_routes([web.get("/test/seen", seen), web.get("/test/when/{event}", when), web.get("/test/finish", finish)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)  # zero is for ever
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     return runner

@@ -5,6 +5,7 @@ answer or a reason to give up.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -306,7 +307,7 @@ class Sender:
         """What an answer of so many tokens (prompt, answer) cost, in billionths of a dollar; the worst case where the provider
         did not count them."""
         if answer.cost is not None:
-            return worst_case(answer.cost)
+            return worst_case(answer.cost) if 0 <= answer.cost < math.inf else reserve
         if not self._price:
             return None
         if not counts[0] or counts[1] < bool(answer.text):

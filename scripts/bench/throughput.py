@@ -11,8 +11,12 @@ from bench.server import Server
 
 LATENCY = 0.2
 GENERAL_CONCURRENCY = 64
-FLOORS = {128: 0.95, 512: 0.80}  # of the bare loop's rows a second, by calls in flight
-MOST_CPU = 0.4  # milliseconds a call
+FLOORS = {"engine": {128: 0.95, 512: 0.80}, "pipeline": {128: 0.85, 512: 0.60}}
+"""Of the bare loop's rows a second, by calls in flight. The pipeline's time holds all of a run: reading rows, making and
+writing a data set of them, its card and the report."""
+MOST_CPU = {"engine": 0.4, "pipeline": 0.8}
+"""Milliseconds a call on a machine where the bare loop takes 0.2, and so many more where it takes more."""
+BARE_CPU = 0.2
 GENERAL_FLOOR = 0.9
 
 
@@ -43,14 +47,14 @@ def throughput(quick: bool, work: Path, profile: Path | None) -> Section:
         say(f"  {client} {model} at {concurrency}: {found['seconds']:.2f} s")
 
     for number in range(rounds):
-        for concurrency in FLOORS:
+        for concurrency in FLOORS["engine"]:
             for client in ("bare", "engine", "pipeline"):
                 measure(client, OPENAI, rows, concurrency)
         for client in ("litellm", "engine"):
             measure(client, CLAUDE, general_rows, GENERAL_CONCURRENCY)
         say(f"  round {number + 1} of {rounds}")
     if profile is not None:
-        measure("engine", OPENAI, rows, max(FLOORS), profile=str(profile))
+        measure("engine", OPENAI, rows, max(FLOORS["engine"]), profile=str(profile))
         del runs[-1]
 
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
@@ -75,8 +79,9 @@ def throughput(quick: bool, work: Path, profile: Path | None) -> Section:
         if model != OPENAI:
             section.goal("general path, of a bare acompletion loop", ratio, ">=", GENERAL_FLOOR)
             continue
-        section.goal(f"{client} at {concurrency}, of a bare aiohttp loop", ratio, ">=", FLOORS[concurrency])
-        section.goal(f"{client} at {concurrency}, CPU milliseconds a call", figures["cpu_ms"], "<=", MOST_CPU)
+        section.goal(f"{client} at {concurrency}, of a bare aiohttp loop", ratio, ">=", FLOORS[client][concurrency])
+        most = MOST_CPU[client] * max(1.0, floor["cpu_ms"] / BARE_CPU)
+        section.goal(f"{client} at {concurrency}, CPU milliseconds a call", figures["cpu_ms"], "<=", most)
     section.table(("client", "in flight", "rows/s", "of ideal", "CPU ms/call", "peak MB", "of bare"), table)
     for run in runs:
         if phases := ", ".join(f"{name} {seconds:.2f} s" for name, seconds in run["phases"].items()):

@@ -196,7 +196,9 @@ def test_a_retry_stops_at_its_cap_and_goes_on(small, translator):
     assert translator.requests == asked
     assert small.factory("run", "runs/small").code == 3, "the cap is the run's until another is given"
     assert translator.requests == asked
-    assert small.factory("run", "runs/small", "--max-cost", "100").code == 0, "it goes on with what was to be tried again"
+    assert small.factory("run", "runs/small", "--max-cost", "100").code == 0, (
+        "it goes on with what was to be tried again"
+    )
     assert translator.requests - asked == {(QUESTIONS["b"], "es"): 1}
     assert small.rejects("open")[0].reason == "too_short"
     assert json.loads(small.factory("status", "runs/small", "--json").out)["left"] is None

@@ -36,6 +36,7 @@ class Told(LLM):
     model: str = "test/told"
     said: tuple[int, int] = (5, 5)
     pause: float = 0.0
+    cost: float | None = None
     _asked: int = PrivateAttr(0)
 
     def price(self) -> Price:
@@ -46,7 +47,7 @@ class Told(LLM):
     ) -> Answer:
         self._asked += 1
         text = f'{{"text": "answer to {messages[-1].content}"}}'
-        return Answer(text, "stop", *self.said, pause=self.pause)
+        return Answer(text, "stop", *self.said, cost=self.cost, pause=self.pause)
 
 
 # --- fallback ---------------------------------------------------------------------------------------------------------
@@ -240,6 +241,17 @@ def test_a_mistyped_address_does_not_claim_the_models_name(tmp_path: Path, monke
         assert together(tmp_path, Direct(api_base=right.url), ["two"]) == {"answered": 1}
         with pytest.raises(MissingInput, match="first seen at"):
             together(tmp_path, Direct(api_base=wrong.url), ["three"])
+
+
+@pytest.mark.parametrize("cost", [float("inf"), float("nan"), -1.0])
+def test_a_cost_that_is_no_amount_is_the_worst_case(tmp_path: Path, cost: float) -> None:
+    async def work() -> None:
+        async with engine(tmp_path, Told(cost=cost), budget=1.0) as opened:
+            await ask(opened.model("llm"), "one")
+            (usage,) = opened.account.ledger.summary("run")
+            assert 1024e-6 < usage.cost < 3000e-6
+
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize("budget", [float("inf"), float("nan"), -1.0])

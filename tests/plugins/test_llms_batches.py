@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from langmill import batches, delivery
+from langmill import batches
 from langmill.api import Answer, BatchItem, CallError, Context, Message, Price, RecipeError
 from langmill_plugins.llms.batches import PROVIDERS, UNDER_WAY
 from langmill_plugins.llms.litellm import LiteLLM
@@ -22,10 +22,21 @@ from langmill_plugins.llms.replay import Replay
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 BatchProvider = importlib.import_module("batch_provider").BatchProvider
-QUICK = """
-from langmill import batches, delivery
+POSTING = f"""
+import importlib
+import sys
 
-batches.QUIET, delivery.FIRST_LOOK, delivery.LONGEST_LOOK, delivery.ARRIVING = 0.2, 0.1, 0.2, 0.3
+from langmill.api import hookimpl
+
+sys.path.append({str(Path(__file__).resolve().parents[1])!r})
+posting = importlib.import_module("posting")
+for (module, name), seconds in posting.QUICK.items():
+    setattr(module, name, seconds)
+
+
+@hookimpl
+def register_llms():
+    return {{"test": posting.Posted}}
 """
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 90}}}
 CANARY = "sk-canary-0123456789"
@@ -178,29 +189,27 @@ def test_a_replay_of_a_model_with_batches_sends_none() -> None:
 RECIPE = """\
 name: small
 languages: [en]
-plugins: [quick.py]
 run: {{workers: 1}}
-llm: {{model: openai/x, api_base: "{url}", batch: true, prices: {{input: 1, output: 3, batch: 0.5}}}}
+{}
 sources:
   qa: {{use: jsonl, path: rows.jsonl, body: chat, license: CC0-1.0}}
 datasets:
   open: {{from: [qa], steps: [{{use: expand}}]}}
 """
+LITELLM = 'llm: {{model: openai/x, api_base: "{}", batch: true, prices: {{input: 1, output: 3, batch: 0.5}}}}'
 
 
 @pytest.fixture
 def many(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """300 rows beside a recipe whose url is still to be written."""
+    """300 rows beside a recipe that is still to be written."""
     rows = [
         {"id": f"r{n}", "language": "en", "split": "train", "question": f"What is number {n}?", "answer": f"It is {n}."}
         for n in range(300)
     ]
     bench.write("rows.jsonl", "\n".join(map(json.dumps, rows)))
-    bench.write("quick.py", QUICK)
-    for name in ("QUIET",):
-        monkeypatch.setattr(batches, name, 0.2)
-    for name in ("FIRST_LOOK", "LONGEST_LOOK", "ARRIVING"):
-        monkeypatch.setattr(delivery, name, 0.1)
+    for (module, name), seconds in importlib.import_module("posting").QUICK.items():
+        monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(batches, "QUIET", 0.2)
     return bench
 
 
@@ -210,7 +219,7 @@ def made(bench: Any, name: str = "small") -> list[Any]:
 
 def test_a_recipe_through_a_batch_makes_the_rows_of_single_calls_at_half_the_price(many: Any) -> None:
     with BatchProvider(polls=4, broken=0.05, expired=0.03) as server:
-        many.write("small.yaml", RECIPE.format(url=server.url))
+        many.write("small.yaml", RECIPE.format(LITELLM.format(server.url)))
         said = many.factory("run", "small.yaml")
         assert said.code == 0, said.err
         assert "batch of 300 calls handed in (batch_0)" in said.err
@@ -227,8 +236,11 @@ def test_a_recipe_through_a_batch_makes_the_rows_of_single_calls_at_half_the_pri
 
 
 def test_a_recipe_stopped_and_killed_while_it_waits_hands_in_nothing_twice(many: Any) -> None:
+    """The run is what is tested, so its model is one that starts at once."""
+    many.write("quick.py", POSTING)
     with BatchProvider(hold=True) as server:
-        many.write("small.yaml", RECIPE.format(url=server.url))
+        options = f'model: test/posted, api_base: "{server.url}"'
+        many.write("small.yaml", RECIPE.format(f"plugins: [quick.py]\nllm: {{{options}}}"))
 
         def looks() -> int:
             return int(server.seen()["events"].get("retrieve", 0))
