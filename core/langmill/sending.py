@@ -24,6 +24,7 @@ TRIES = 5  # times a call is sent that meets a broken server
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries, doubling
 PATIENCE = 6  # time-outs that a call may wait in all, rate limits included
 OUT_OF_ORDER = 100  # failures in a row, over all calls of a model, after which it counts as out
+NEVER_THERE = 30  # failures in a row after which a model that has not answered once in this run counts as out
 OUTAGE = 30.0  # seconds that such failures must last where answers came before: many fail at once in a short one
 HELD_PAUSE = 0.2  # seconds between two looks at a call that another process has under way
 ABSURD = 100  # times the most tokens there can be: more is no count
@@ -272,8 +273,11 @@ class Sender:
                 )
             return
         self._failures += 1
-        seconds = time.monotonic() - self._last_answer if self._last_answer else OUTAGE
-        if self._failures >= OUT_OF_ORDER and seconds >= OUTAGE:
+        if self._last_answer:
+            out = self._failures >= OUT_OF_ORDER and time.monotonic() - self._last_answer >= OUTAGE
+        else:
+            out = self._failures >= NEVER_THERE
+        if out:
             self._out(f"{self._failures} calls in a row failed, the last with: {error}. What is done is kept")
 
     def _out(self, words: str) -> NoReturn:

@@ -105,7 +105,7 @@ def test_a_row_that_the_first_one_refuses_is_not_the_fallbacks(tmp_path: Path) -
 
 def test_a_provider_on_which_every_call_fails_is_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is down would otherwise reject each of a million rows, one by one, after minutes of patience."""
-    monkeypatch.setattr(sending, "OUT_OF_ORDER", 12)
+    monkeypatch.setattr(sending, "NEVER_THERE", 12)
 
     async def work(url: str) -> None:
         async with engine(tmp_path, Direct(api_base=url, concurrency=4)) as opened:
@@ -120,6 +120,7 @@ def test_a_provider_on_which_every_call_fails_is_out(tmp_path: Path, monkeypatch
 
 
 def test_failures_between_answers_do_not_count_as_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "NEVER_THERE", 12)
     monkeypatch.setattr(sending, "OUT_OF_ORDER", 12)
     with Provider(broken=0.3) as server:
         ended = together(tmp_path, Direct(api_base=server.url), QUESTIONS[:60])
@@ -228,7 +229,7 @@ def test_a_row_waits_for_the_model_that_writes_its_language(tmp_path: Path) -> N
 
 
 def test_a_mistyped_address_does_not_claim_the_models_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "OUT_OF_ORDER", 3)
+    monkeypatch.setattr(sending, "NEVER_THERE", 3)
     with Provider() as right, Provider(broken=1.0) as wrong:
 
         async def work(url: str) -> str:
