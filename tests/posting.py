@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from langmill import batches, delivery, sending
-from langmill.api import Answer, BatchItem, CallError, Price
+from langmill.api import Answer, BatchItem, CallError, Price, Unlisted
 
 sys.path.append(str(Path(__file__).resolve().parent))
 asking = importlib.import_module("asking")
@@ -65,7 +65,7 @@ class Posted(Direct):  # type: ignore[misc, valid-type]
 
     async def find_batch(self, mark: str) -> str | None:
         if not self.listed:
-            raise NotImplementedError
+            raise Unlisted
         found = (await self._ask("GET", "batches"))["data"]
         return next((batch["id"] for batch in found if batch["metadata"]["name"] == mark), None)
 

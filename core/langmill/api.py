@@ -43,6 +43,7 @@ from langmill.parts import (
     Stage,
     Trainer,
     TrainJob,
+    Unlisted,
 )
 from langmill.rows import (
     SPLITS,
@@ -148,6 +149,7 @@ __all__ = [
     "Text",
     "TrainJob",
     "Trainer",
+    "Unlisted",
     "hookimpl",
     "missing_package",
     "nearest",

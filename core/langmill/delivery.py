@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from langmill.api import LLM, Answer, BatchItem, CallError
+from langmill.api import LLM, Answer, BatchItem, CallError, Unlisted
 from langmill.errors import ProviderDown
 from langmill.limits import Limiter
 
@@ -46,7 +46,7 @@ class Delivery:
                 try:
                     if found := await self._shown(mark, ARRIVING):
                         return found
-                except NotImplementedError:
+                except Unlisted:
                     raise Refused(trouble.kind, str(trouble), paid=True) from None
             elif trouble.kind != "rate_limit":
                 break
@@ -60,7 +60,7 @@ class Delivery:
         when it never came, or when nobody can say."""
         try:
             name = await self._shown(mark, started + ARRIVING - time.time())
-        except NotImplementedError:
+        except Unlisted:
             raise Refused("lost", "whether it arrived can not be told", paid=True) from None
         if name is None:
             raise Refused("lost", "it never arrived", paid=False)
@@ -101,7 +101,7 @@ class Delivery:
         return name
 
     async def _find(self, mark: str) -> str | None:
-        """Raises NotImplementedError where the provider can not be asked for a mark."""
+        """Raises Unlisted where the provider can not be asked for a mark."""
         for tries in range(1, TRIES + 1):
             try:
                 return await self.llm.find_batch(mark)

@@ -90,11 +90,11 @@ class Filter(Part):
 
     def judge(self, rows: Sequence[Row], context: StepContext) -> list[Drop | Flag | None]:
         """One verdict a row, in order: None keeps it, a flag is kept in the row and counted, a drop rejects it."""
-        raise NotImplementedError(f"{type(self).__name__} has scope '{self.scope}'")
+        raise TypeError(f"{type(self).__name__} has scope '{self.scope}'")
 
     def sign(self, rows: Sequence[Row], context: StepContext) -> pa.RecordBatch:
         """Scope dataset: signatures of rows. Column ``id`` (string) is the row's; column ``key`` is what the core sorts by."""
-        raise NotImplementedError(f"{type(self).__name__} has scope '{self.scope}'")
+        raise TypeError(f"{type(self).__name__} has scope '{self.scope}'")
 
     def decide(
         self,
@@ -104,7 +104,7 @@ class Filter(Part):
     ) -> Iterator[tuple[str, Drop]]:
         """Scope dataset: which ids to drop, from signatures sorted by ``key`` and then by the row's position in the data
         set (column ``position``, int64, added by the core). ``fetch`` gives rows, to verify candidates."""
-        raise NotImplementedError(f"{type(self).__name__} has scope '{self.scope}'")
+        raise TypeError(f"{type(self).__name__} has scope '{self.scope}'")
 
 
 class Augmenter(Part):
@@ -149,6 +149,10 @@ class CallError(Exception):
     def __init__(self, kind: Kind, message: str, retry_after: float | None = None):
         self.kind, self.retry_after = kind, retry_after
         super().__init__(message)
+
+
+class Unlisted(Exception):
+    """The provider can not be asked which batches it has, so whether one arrived can not be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,16 +256,17 @@ class LLM(Part):
 
     async def submit(self, items: Sequence[BatchItem], mark: str) -> str:
         """Hand in a batch under a mark that finds it again; returns the provider's name for it. Raises CallError."""
-        raise NotImplementedError(f"{self.model} has no batch API")
+        raise RecipeError(f"{self.model} has no batch API: set batch: false")
 
     async def find_batch(self, mark: str) -> str | None:
-        """The provider's name for the batch that was handed in under a mark; None when it never arrived."""
-        raise NotImplementedError(f"{self.model} has no batch API")
+        """The provider's name for the batch that was handed in under a mark; None when it never arrived. Raises CallError,
+        Unlisted."""
+        raise Unlisted(f"{self.model} has no batch API")
 
     async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | str:
         """What came of a batch's items by name, those that failed or expired as errors; while it is under way, the provider's
         word for how far it is. Raises CallError: bad_request when the provider refused the batch as a whole."""
-        raise NotImplementedError(f"{self.model} has no batch API")
+        raise RecipeError(f"{self.model} has no batch API: set batch: false")
 
     async def clear_batch(self, batch: str) -> None:
         """Delete what the provider keeps of a batch that was collected, as far as it can."""

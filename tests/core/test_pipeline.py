@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -207,7 +208,8 @@ def test_editing_one_step_redoes_that_step_alone(small):
     assert done.code == 0
     assert Counter(call["step"] for call in small.calls()) - calls == {"translate.fr": 2}
     same = {name for name, state in small.state().items() if before.get(name) == state}
-    assert {name.split("/")[4] for name in same if name.startswith("runs/small/open/work/")} >= {
+    kept = {Path(name).parent for name in same}
+    assert {folder.name for folder in kept if folder.parent.name == "work"} >= {
         "00 language_id", "02 decontaminate", "03 expand", "04 ask",
     }  # fmt: skip
     assert "open: expand (kept)" in done.err

@@ -515,7 +515,7 @@ def test_a_provider_that_is_out_leaves_what_is_done(writing):
     assert "left of open expand: 11 of 25 rows" in said.err
     (writing.folder / "empty").unlink()
     assert len(writing.answered()) == 14
-    (whole,) = (writing.run().root / "open/work/00 expand").glob("*.parquet")
+    (whole,) = writing.run().work("open", "00 expand").glob("*.parquet")
     before = whole.stat().st_mtime_ns
     done = set(writing.answered())
     assert writing.factory("run", "small.yaml").code == 0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langmill.api import Answer, BatchItem, CallError, RecipeError
+from langmill.api import Answer, BatchItem, CallError, RecipeError, Unlisted
 from langmill_plugins.llms.errors import clean, kind_of
 from langmill_plugins.llms.openai_wire import answer_of, as_format, in_words
 
@@ -83,9 +83,9 @@ class Batches:
         return str(batch.id)
 
     async def find(self, mark: str) -> str | None:
-        """The batch with a mark; None when there is none. Raises CallError, NotImplementedError where there is no list."""
+        """The batch with a mark; None when there is none. Raises CallError, Unlisted where there is no list."""
         if self._provider()[1] not in NAMED:
-            raise NotImplementedError(f"{self.model}: its batches can not be looked through")
+            raise Unlisted(f"{self.model}: its batches can not be looked through")
         after: dict[str, Any] = {}
         for _ in range(PAGES):
             try:

@@ -226,7 +226,7 @@ class LiteLLM(LLM):
         return await self._batches().submit(items, mark)
 
     async def find_batch(self, mark: str) -> str | None:
-        """Look for a batch by its mark. Raises NotImplementedError where the provider gives no list of batches."""
+        """Look for a batch by its mark. Raises Unlisted where the provider gives no list of batches."""
         return await self._batches().find(mark)
 
     async def collect(self, batch: str) -> Mapping[str, Answer | CallError] | str:
