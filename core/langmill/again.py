@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langmill.api import Augmenter, Drop, Model, Prompt, Reply, Row, RowFault, Schema, Skip, StepContext
+from langmill.contexts import Around
 from langmill.errors import LanguageNotWritten
 
 RETRY_SAMPLES = 1000  # samples between one try of a row and the next, more than any part asks for
@@ -37,21 +38,13 @@ class _Asked:
     fault: str = ""
 
 
-class _Anew:
+class _Anew(Around):
     """A model that asks some of a row's calls anew: with a higher sample, so that the ledger does not know them."""
 
     def __init__(self, model: Model):
-        self.model = model
+        super().__init__(model)
         self.asked: list[_Asked] = []
         self.samples: dict[tuple[object, ...], int] = {}
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def languages(self) -> frozenset[str] | None:
-        return self.model.languages
 
     async def answer(
         self, prompt: Prompt, schema: type[Schema], *, step: str, language: str, seed: int, sample: int = 0

@@ -116,6 +116,23 @@ class Model(Protocol):
         ...
 
 
+class Around:
+    """A model round another one, whose name and languages it keeps: what asking does is for subclasses to say."""
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    @property
+    def name(self) -> str:
+        """The inner model's."""
+        return self.model.name
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """The inner model's."""
+        return self.model.languages
+
+
 @dataclass(frozen=True)
 class StepContext(Context):
     """What a filter or an augmenter is handed. ``rows(dataset, split)`` streams an earlier data set, for decontamination."""

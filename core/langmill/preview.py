@@ -8,12 +8,12 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from langmill.api import Model, Prompt, Reply, Schema
 from langmill.assembly import Assembly
 from langmill.calls import Engine
+from langmill.contexts import Around
 from langmill.errors import MissingInput, RowFault
 from langmill.ledger import Ledger
 from langmill.pipeline import Pipeline
@@ -22,20 +22,12 @@ from langmill.segments import Workshop
 from langmill.store import RunFolder
 
 
-@dataclass
-class _Watched:
+class _Watched(Around):
     """A model that notes what it is asked and what it says."""
 
-    model: Model
-    seen: list[str]
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def languages(self) -> frozenset[str] | None:
-        return self.model.languages
+    def __init__(self, model: Model, seen: list[str]):
+        super().__init__(model)
+        self.seen = seen
 
     async def answer(
         self, prompt: Prompt, schema: type[Schema], *, step: str, language: str, seed: int, sample: int = 0
