@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -29,38 +29,19 @@ from langmill.api import (
     Stage,
     Trainer,
 )
+from langmill.contexts import EVAL, held_against
+from langmill.dataset_plan import DatasetPlan, StepKind, StepPlan, benchmarks_of, gate
 from langmill.errors import Fault, RecipeError, nearest
 from langmill.recipe import Recipe, RecipeFile, draft_recipe
 from langmill.registry import OTHERS, Registry, plugin_file
+from langmill.rows import Split
 from langmill.shape import explained, validated
 from langmill.yaml12 import Loc, place_of
 
 DATA_DIR = "FACTORY_DATA"
 FOLDERS = ("train", "eval", "sources")
 """What a run's folder holds beside its data sets."""
-StepKind = Literal["filters", "augmenters"]
 SomePart = TypeVar("SomePart", bound=Part)
-
-
-@dataclass(frozen=True)
-class StepPlan:
-    """One step of a data set. ``place`` is its place in the recipe, ``code_id`` tells two states of its code apart."""
-
-    place: str
-    use: str
-    kind: StepKind
-    part: Filter | Augmenter
-    code_id: str
-
-
-@dataclass(frozen=True)
-class DatasetPlan:
-    """One data set: the sources and data sets it is made from, its steps, and how it is written."""
-
-    name: str
-    inputs: tuple[str, ...]
-    steps: tuple[StepPlan, ...]
-    write: tuple[tuple[str, Exporter], ...]
 
 
 @dataclass(frozen=True)
@@ -81,6 +62,11 @@ class Assembly:
     registry: Registry
     plugin_files: tuple[Path, ...]
     data_dir: Path | None
+
+    @property
+    def benchmarks(self) -> dict[str, tuple[Split, ...]]:
+        """The data sets that evaluators ask, each with its splits that are asked."""
+        return benchmarks_of(self.evaluators)
 
     def context(self, place: str, *, offline: bool = False) -> Context:
         """What the part at a place of the recipe is handed."""
@@ -144,6 +130,9 @@ class _Assembler:
         evaluators = self._evaluators(tuple(datasets))
         executor = self._built(Executor, "executors", ("run",), {"use": "local", **self.file.mapping("run")})
         self._data_dir(sources)
+        if not self.faults and self.file.mapping("train").get("allow_unchecked") is not True:
+            for number, message in gate(stages, datasets, benchmarks_of(evaluators)):
+                self._fault(("train", "stages", number, "data"), message)
         if self.faults or executor is None:
             main = str(self.file.path)
             raise RecipeError(sorted(self.faults, key=lambda fault: (fault.file != main, fault.file, fault.line)))
@@ -318,10 +307,22 @@ class _Assembler:
         if not isinstance(part, Filter | Augmenter):
             return None
         self._step_model(loc, part)
-        against = getattr(part, "against", None)
-        for name in [against] if isinstance(against, str) else against or ():
-            self._known((*loc, "against"), "earlier data set", name, earlier, list(self.file.mapping("datasets")))
-        return StepPlan(place_of(loc), use, kinds[0], part, self.registry.code_id(type(part)))
+        against = self._against(loc, getattr(part, "against", None), [*earlier, str(loc[1])])
+        return StepPlan(place_of(loc), use, kinds[0], part, self.registry.code_id(type(part)), against)
+
+    def _against(self, loc: Loc, said: str | Sequence[str] | None, made: Sequence[str]) -> tuple[str, ...]:
+        """The data sets that a step holds rows against: made before it, or its own."""
+        datasets, evaluators = list(self.file.mapping("datasets")), list(self.file.items("eval"))
+        asked = [item["data"] for _, item in evaluators if isinstance(item, dict) and item.get("data") in datasets]
+        for name in (said,) if isinstance(said, str) else said or ():
+            if name != EVAL:
+                self._known((*loc, "against"), "earlier data set", name, made, datasets)
+            elif not evaluators:
+                self._fault(loc, "there is no eval:, so nothing to hold rows against: name data sets in against:")
+            for later in dict.fromkeys(asked) if name == EVAL else ():
+                if later not in made:
+                    self._fault(loc, f"eval: asks '{later}', which is made after this: move it above {loc[0]}.{loc[1]}")
+        return held_against(said, asked)
 
     def _step_model(self, loc: Loc, part: Filter | Augmenter) -> None:
         name = getattr(part, "llm", None)
@@ -335,7 +336,7 @@ class _Assembler:
         seed = self.file.merged.get("seed")
         if spec and isinstance(seed, int) and seed >= 0:
             spec.setdefault("seed", seed)
-        trainer = self._built(Trainer, "trainers", ("train",), spec, leave=("stages",))
+        trainer = self._built(Trainer, "trainers", ("train",), spec, leave=("stages", "allow_unchecked"))
         stages: list[Stage] = []
         names: list[str] = ["base"]
         later = [item.get("name") for _, item in self.file.items("train", "stages") if isinstance(item, dict)]

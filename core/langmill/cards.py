@@ -12,8 +12,9 @@ from typing import Any
 
 from langmill import __version__
 from langmill.api import Stage
-from langmill.assembly import Assembly, DatasetPlan
+from langmill.assembly import Assembly
 from langmill.counts import Counts, checks, count, funnel, unchecked
+from langmill.dataset_plan import DatasetPlan
 from langmill.licenses import strictest, terms
 from langmill.pages import page
 from langmill.store import RunFolder
@@ -71,7 +72,9 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         strictest=strictest(licenses),
         demonstration=demonstration,
         checks=[check for name in names for check in checks(assembly, store, name)],
-        unchecked=[(name, data) for name in names for data in unchecked(assembly, store, name)],
+        unchecked=[(name, data) for name in names for data in unchecked(assembly, name)],
+        allowed=assembly.recipe.allows_unchecked,
+        benchmarks=assembly.benchmarks,
         result=figures,
         seconds=facts.get("seconds"),
         adapter=PurePath(facts.get("adapter") or "adapter").name,
@@ -96,7 +99,9 @@ def _dataset_card(assembly: Assembly, store: RunFolder, plan: DatasetPlan, facts
         licenses=[terms(license) for license in counts.every_license],
         strictest=strictest(counts.every_license),
         checks=checks(assembly, store, plan.name),
-        unchecked=unchecked(assembly, store, plan.name),
+        unchecked=unchecked(assembly, plan.name),
+        allowed=assembly.recipe.allows_unchecked and any(stage.data == plan.name for stage in assembly.stages),
+        benchmarks=assembly.benchmarks,
         limits=_limits(assembly, counts, steps),
         not_for_care=NOT_FOR_CARE,
         version=__version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -16,6 +16,8 @@ from langmill.languages import Pack, Prompt
 from langmill.rows import Body, Drop, Mark, Origin, Reject, Row, Skip, Split, split_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
+EVAL = "eval"
+"""In a step's ``against``: all data sets that eval: asks. No data set is called so."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,13 @@ class Model(Protocol):
         ...
 
 
+def held_against(against: str | Sequence[str] | None, benchmarks: Iterable[str]) -> tuple[str, ...]:
+    """The data sets that a step's ``against`` means, each once; ``benchmarks`` is what ``eval`` stands for."""
+    names = (against,) if isinstance(against, str) else against or ()
+    asked = tuple(benchmarks)
+    return tuple(dict.fromkeys(one for name in names for one in (asked if name == EVAL else (name,))))
+
+
 class Around:
     """A model round another one, whose name and languages it keeps: what asking does is for subclasses to say."""
 
@@ -135,10 +144,16 @@ class Around:
 
 @dataclass(frozen=True)
 class StepContext(Context):
-    """What a filter or an augmenter is handed. ``rows(dataset, split)`` streams an earlier data set, for decontamination."""
+    """What a filter or an augmenter is handed. ``rows(dataset, split)`` streams an earlier data set, or what there is so far of
+    the step's own; ``benchmarks`` has the splits that eval: asks, by data set."""
 
     llm: Model | None = None
     rows: Callable[[str, Split | None], Iterator[Row]] = field(default=lambda dataset, split: iter(()))
+    benchmarks: Mapping[str, tuple[Split, ...]] = field(default_factory=dict)
+
+    def held_against(self, against: str | Sequence[str]) -> tuple[str, ...]:
+        """The data sets that a step's ``against`` means."""
+        return held_against(against, self.benchmarks)
 
     async def ask(
         self, row: Row, step: str, prompt: Prompt, schema: type[Schema], *, language: str = ""

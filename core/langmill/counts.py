@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langmill.assembly import Assembly, DatasetPlan
+from langmill.assembly import Assembly
+from langmill.dataset_plan import DatasetPlan, held
 from langmill.rows import SPLITS, Row, Split
 from langmill.store import RunFolder
 
@@ -228,30 +229,47 @@ def funnel(plan: DatasetPlan, facts: Mapping[str, Any]) -> list[Step]:
 
 @dataclass(frozen=True)
 class Check:
-    """A step that held rows of ``dataset`` against another data set, and what it took out."""
+    """A step that held rows of ``dataset`` against other data sets, and what it took out: rows by kind of evidence and
+    language."""
 
     dataset: str
     use: str
-    against: str
-    rejected: int
+    against: tuple[str, ...]
+    evidence: Counter[tuple[str, str]]
+
+    @property
+    def rejected(self) -> int:
+        """All rows that it took out."""
+        return self.evidence.total()
+
+    @property
+    def kinds(self) -> dict[str, dict[str, int]]:
+        """Rows by kind of evidence, the commonest first, and there by language."""
+        found: dict[str, dict[str, int]] = {}
+        for (kind, language), n in sorted(self.evidence.items()):
+            found.setdefault(kind, {})[language] = n
+        return dict(sorted(found.items(), key=lambda item: -sum(item[1].values())))
 
 
 def checks(assembly: Assembly, store: RunFolder, dataset: str) -> list[Check]:
-    """How contamination of a data set was checked: its steps that hold rows against another data set, and those of the
-    data sets it is made from."""
+    """How contamination of a data set was checked: its steps that hold rows against other data sets, and those of the
+    data sets it is made from. The detail of a reject `contaminated` begins with the kind of evidence and a colon."""
     plan = assembly.datasets[dataset]
-    facts = store.dataset_facts(dataset) or {"funnel": []}
     found = [check for name in plan.inputs if name in assembly.datasets for check in checks(assembly, store, name)]
-    counted = {step.number: step.total("rejected") for step in funnel(plan, facts)}
-    for number, step in enumerate(plan.steps):
-        against = getattr(step.part, "against", None)
-        names: Sequence[str] = (against,) if isinstance(against, str) else tuple(against or ())
-        found += [Check(dataset, step.use, name, counted.get(number, 0)) for name in names]
-    return found
+    evidence = {step.place: Counter[tuple[str, str]]() for step in plan.steps if step.against}
+    for reject in store.rejects(dataset) if evidence else ():
+        if reject.step in evidence:
+            kind = reject.detail.partition(":")[0] if reject.reason == "contaminated" else reject.reason
+            evidence[reject.step][kind, reject.language] += 1
+    return [
+        *found,
+        *(Check(dataset, step.use, step.against, evidence[step.place]) for step in plan.steps if step.against),
+    ]
 
 
-def unchecked(assembly: Assembly, store: RunFolder, dataset: str) -> list[str]:
-    """The data sets that evaluators ask and against which a data set was never held."""
-    known = {dataset, *(check.against for check in checks(assembly, store, dataset))}
-    asked = dict.fromkeys(evaluator.data for _, evaluator in assembly.evaluators)
-    return [name for name in asked if name not in known]
+def unchecked(assembly: Assembly, dataset: str) -> list[str]:
+    """The data sets that evaluators ask and against which a data set was never held; itself only if it is trained on."""
+    known = held(assembly.datasets[dataset], assembly.datasets)
+    if not any(stage.data == dataset for stage in assembly.stages):
+        known.add(dataset)
+    return [name for name in assembly.benchmarks if name not in known]

@@ -1,21 +1,22 @@
 """A language pack: facts and prompts of one language, data only.
 
-A pack is a folder: ``pack.yaml`` in sections, each optional but ``identity``, and ``prompts/*.jinja``. A missing section or
-prompt switches off what needs it and says so when it is asked for. Prompts run in Jinja's immutable sandbox with strict
+A pack is a folder: ``pack.yaml`` in sections, each optional but ``identity``, ``prompts/*.jinja`` and ``keywords.txt``. A missing
+section or prompt switches off what needs it and says so when it is asked for. Prompts run in Jinja's immutable sandbox with strict
 undefined; row text goes in as a value and is never itself a template.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from langmill.errors import Fault, MissingInput, RecipeError, nearest
 from langmill.rows import Body, Chat, Choice, Message, Text
@@ -84,12 +85,59 @@ class SizeFacts(Section):
 ANY_SIZE = SizeFacts()
 
 
+class Thresholds(Section):
+    """What a text of a subject holds at least."""
+
+    least_keywords: int = Field(ge=1, description="different keywords")
+    least_density: float = Field(ge=0, le=1, description="share of its characters that stand in keywords")
+
+
+class MedicalFacts(Thresholds):
+    """How medical text is told from other text: by the words in ``keywords.txt``, and by how many of them."""
+
+    by: Literal["word", "character"] = Field(description="keywords are whole words, or stand anywhere in running text")
+    published: Thresholds | None = Field(None, description="the thresholds published with the keywords of MMedC")
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text.replace("{picture}", "x"))
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+class PictureFacts(Section):
+    """How a question points to a picture that text does not carry: regular expressions (Python's) that are searched for in
+    text in lower case, after NFKC."""
+
+    picture: Annotated[str, AfterValidator(_regex)] = Field(description="the words for a picture, parted by |")
+    phrases: tuple[Annotated[str, AfterValidator(_regex)], ...] = Field(
+        min_length=1, description="phrases that point to one; {picture} stands for those words"
+    )
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """All phrases as one."""
+        return re.compile("|".join(self.phrases).replace("{picture}", f"(?:{self.picture})"))
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> PictureFacts:
+        try:
+            self.pattern  # noqa: B018
+        except re.error as error:
+            raise ValueError(f"picture and phrases make no regular expression together: {error}") from None
+        return self
+
+
 class PackFile(Section):
     """``pack.yaml`` whole."""
 
     identity: Identity
     text: TextFacts | None = None
     choice: ChoiceFacts | None = None
+    medical: MedicalFacts | None = None
+    pictures: PictureFacts | None = None
     size: SizeFacts = ANY_SIZE
 
 
@@ -113,13 +161,16 @@ class Pack:
     fingerprint: str = ""
     folder: Path | None = field(default=None, compare=False)
     size: SizeFacts = ANY_SIZE
+    medical: MedicalFacts | None = None
+    pictures: PictureFacts | None = None
+    keywords: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def code(self) -> str:
         """The language's code."""
         return self.identity.code
 
-    def need(self, section: Literal["text", "choice"]) -> Any:
+    def need(self, section: Literal["text", "choice", "medical"]) -> Any:
         """A section's facts; raises MissingInput when the pack does not have it."""
         facts = getattr(self, section)
         if facts is None:
@@ -234,10 +285,28 @@ def read_pack(folder: Path) -> Pack:
             ]
         )
     templates = {path.stem: path.read_text("utf-8") for path in sorted((folder / "prompts").glob("*.jinja"))}
+    keywords = _keywords(folder / "keywords.txt")
+    if facts.medical and not keywords:
+        fault = "needs keywords.txt beside it, with a keyword on each line"
+        raise RecipeError([Fault(str(folder / "pack.yaml"), document.line(("medical",)), "medical", fault)])
     digest = hashlib.sha256((folder / "pack.yaml").read_bytes())
-    for name, text in templates.items():
+    for name, text in (*templates.items(), ("keywords", "\n".join(keywords))):
         digest.update(f"\0{name}\0{text}".encode())
-    return Pack(facts.identity, facts.text, facts.choice, templates, digest.hexdigest(), folder, facts.size)
+    return Pack(
+        facts.identity, facts.text, facts.choice, templates, digest.hexdigest(), folder, facts.size, facts.medical,
+        facts.pictures, keywords,
+    )  # fmt: skip
+
+
+def _keywords(path: Path) -> tuple[str, ...]:
+    """The lines of a keyword list but for blank ones and comments (``#``); none where there is no list."""
+    if not path.is_file():
+        return ()
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise RecipeError([Fault(str(path), 1, "keywords", f"is not UTF-8: {error}")]) from None
+    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 PROMPTS: dict[str, dict[str, object]] = {
@@ -271,6 +340,10 @@ def faults_of(pack: Pack) -> list[str]:
         faults.extend(f"prompt '{name}' never shows its {key}" for key in unused)
     for name in sorted(set(pack.templates) - set(PROMPTS)):
         faults.append(f"prompt '{name}' is asked for by no built-in step: possible: {', '.join(PROMPTS)}")
+    if pack.keywords and not pack.medical:
+        faults.append("keywords.txt is read only beside a section 'medical'")
+    if len(set(pack.keywords)) < len(pack.keywords):
+        faults.append("keywords.txt holds a keyword twice")
     if pack.choice and len(set(pack.choice.letters)) < len(pack.choice.letters):
         faults.append("choice.letters holds a letter twice")
     return faults

@@ -4,21 +4,17 @@ beside it."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from langmill.content import content_hash
 from langmill.rows import Drop, Reject, Row
-from langmill.tables import (
-    content_hash,
-    read_facts,
-    read_rejects,
-    read_rows,
-    rejects_to_table,
-    rows_to_table,
-    write_table,
-)
+from langmill.tables import read_facts, read_table, reject_schema, rejects_to_table, rows_to_table, write_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,11 @@ class Tally:
         """Count something that happened to rows of a language in a step."""
         self.counts.setdefault(f"{step}\t{language}", Counter())[what] += n
 
+    def count(self, step: str, what: str, languages: Iterable[str]) -> None:
+        """Count something that happened to rows, by their languages."""
+        for language, n in Counter(languages).items():
+            self.add(step, language, what, n)
+
     def plain(self) -> dict[str, dict[str, int]]:
         """The counts as plain data."""
         return {key: dict(sorted(counter.items())) for key, counter in sorted(self.counts.items())}
@@ -66,15 +67,31 @@ def write_partition(
     path: Path, rows: Sequence[Row], rejects: Sequence[Reject], tally: Tally, *, complete: bool = True, **facts: Any
 ) -> Partition:
     """Write rejects, then rows: the rows' file says that both are there."""
-    if rejects:
-        write_table(rejects_beside(path), rejects_to_table(rejects))
+    return write_tables(path, rows_to_table(rows), rejects_to_table(rejects), tally, complete=complete, **facts)
+
+
+def write_tables(
+    path: Path, rows: pa.Table, rejects: pa.Table, tally: Tally, *, complete: bool = True, **facts: Any
+) -> Partition:
+    """The same for rows and rejects that are tables already."""
+    if rejects.num_rows:
+        write_table(rejects_beside(path), rejects)
     else:
         rejects_beside(path).unlink(missing_ok=True)
-    content = content_hash(rows)
-    counts = tally.plain()
-    known = {"content": content, "rows": len(rows), "counts": counts, "complete": complete, **facts}
-    write_table(path, rows_to_table(rows), known)
-    return Partition(path, content, len(rows), counts, complete)
+    content, counts = content_hash(rows), tally.plain()
+    known = {"content": content, "rows": rows.num_rows, "counts": counts, "complete": complete, **facts}
+    write_table(path, rows, known)
+    return Partition(path, content, rows.num_rows, counts, complete)
+
+
+def rejected(rows: pa.Table, places: Sequence[int], said: Sequence[tuple[str, Drop, str]]) -> pa.Table:
+    """The rejects of the rows at these places of a table; of each the step's place, the drop and an excerpt."""
+    import pyarrow as pa
+
+    own = [(step, drop.reason, drop.detail, drop.like, excerpt) for step, drop, excerpt in said]
+    columns = [pa.array(column, pa.string()) for column in (zip(*own, strict=True) if own else [()] * 5)]
+    taken = rows.take(pa.array(places, pa.int64()))
+    return pa.Table.from_arrays([*columns, *taken.columns], names=reject_schema().names)
 
 
 def counts_of(partitions: Sequence[Partition]) -> dict[str, dict[str, int]]:
@@ -88,11 +105,11 @@ def counts_of(partitions: Sequence[Partition]) -> dict[str, dict[str, int]]:
     return tally.plain()
 
 
-def rejects_of(partitions: Sequence[Partition]) -> Iterator[Reject]:
+def rejects_of(partitions: Sequence[Partition]) -> Iterator[pa.Table]:
     """The partitions' rejects, in order."""
     for part in partitions:
         if part.rejects_path().exists():
-            yield from read_rejects(part.rejects_path())
+            yield read_table(part.rejects_path())
 
 
 # --- ids ---
@@ -131,40 +148,36 @@ def offspring_elsewhere(partitions: Sequence[Partition]) -> list[frozenset[str]]
     return [frozenset(ids) for ids in found]
 
 
-class Fetch:
-    """Rows by id, read from their partitions when a filter verifies candidates; the last partition read stays at hand."""
-
-    def __init__(self, partitions: Sequence[Partition]):
-        self.partitions = partitions
-        self.home: dict[str, int] = {}
-        self.loaded: dict[int, dict[str, Row]] = {}
-
-    def __call__(self, ids: Sequence[str]) -> dict[str, Row]:
-        if not self.home:
-            self.home = {id: index for index, part in enumerate(self.partitions) for id in ids_of(part)}
-        found: dict[str, Row] = {}
-        for index in sorted({self.home[id] for id in ids}):
-            if index not in self.loaded:
-                if len(self.loaded) >= 16:
-                    self.loaded.pop(next(iter(self.loaded)))
-                self.loaded[index] = {row.id: row for row in read_rows(self.partitions[index].path)}
-            found.update({id: self.loaded[index][id] for id in ids if self.home[id] == index})
-        return found
-
-
-def other_editions(drops: Mapping[str, Drop], partitions: Sequence[Partition]) -> dict[str, Drop]:
-    """Train rows that go as well: a train row of their family was dropped because it repeats a test or dev row. They are
-    other editions (translations, mostly) of that row, which share no words with it: only the family tells."""
-    fetch, families = Fetch(partitions), dict[str, tuple[str, str]]()
-    named = {id: drop.like for id, drop in drops.items() if drop.like}
-    rows = fetch(sorted({*named, *named.values()})) if named else {}
-    for id, like in named.items():
-        if rows[id].split == "train" and rows[like].split != "train":
-            families.setdefault(rows[id].family, (id, like))
-    found: dict[str, Drop] = {}
-    for part in partitions if families else ():
-        for row in read_rows(part.path):
-            if row.split == "train" and row.family in families and row.id not in drops:
-                id, like = families[row.family]
-                found[row.id] = Drop("contaminated", f"of the family of {id}, which repeats {like}", like)
+def other_editions(drops: Sequence[Mapping[int, Drop]], partitions: Sequence[Partition]) -> list[dict[int, Drop]]:
+    """The drops of each partition (by row number), and train rows that go as well: a train row of their family was dropped
+    because it repeats a test or dev row. They are other editions (translations, mostly) of that row, which share no words
+    with it: only the family tells."""
+    likes = {drop.like for some in drops for drop in some.values() if drop.like}
+    tested = {id for part in partitions for id, split, _ in _identities(part) if split != "train" and id in likes}
+    families: dict[str, tuple[str, str]] = {}
+    for part, some in zip(partitions, drops, strict=True):
+        if any(drop.like in tested for drop in some.values()):
+            rows = list(_identities(part))
+            for number, drop in some.items():
+                id, split, family = rows[number]
+                if drop.like in tested and split == "train":
+                    families.setdefault(family, (id, drop.like))
+    if not families:
+        return [dict(some) for some in drops]
+    found = []
+    for part, some in zip(partitions, drops, strict=True):
+        more = dict(some)
+        for number, (_, split, family) in enumerate(_identities(part)):
+            if split == "train" and family in families and number not in more:
+                dropped, like = families[family]
+                more[number] = Drop("contaminated", f"of the family of {dropped}, which repeats {like}", like)
+        found.append(dict(sorted(more.items())))
     return found
+
+
+def _identities(part: Partition) -> Iterator[tuple[str, str, str]]:
+    """Id, split and family of each row; no text is read."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(part.path, columns=["id", "split", "family"])
+    return zip(*(table.column(name).to_pylist() for name in ("id", "split", "family")), strict=True)

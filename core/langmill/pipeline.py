@@ -1,7 +1,7 @@
 """One data set: read, step after step, keep or reject, write.
 
-Steps are cut into segments: neighbouring filters of scope row are fused, a filter of scope dataset and a step that asks a
-model stand alone. A segment's output is Parquet named by the hash of its input's content, the parts' options and code and
+Steps are cut into segments: neighbouring filters that judge row by row are fused, a filter of the whole data set and a step
+that asks a model stand alone. A segment's output is Parquet named by the hash of its input's content, the parts' options and code and
 the packs; that one mechanism is resume, cache and "kept".
 """
 
@@ -15,37 +15,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from langmill.api import Augmenter, Drop, Executor, Filter, Model
-from langmill.assembly import Assembly, DatasetPlan, StepPlan
+from langmill.api import Augmenter, DatasetFilter, Drop, Executor, Filter, Model
+from langmill.assembly import Assembly
 from langmill.augment import Augmentation, Counts, Step, Work
 from langmill.calls import Engine
+from langmill.dataset_plan import DatasetPlan, StepPlan
+from langmill.deciding import ApplyWork, Decision, apply_drops
 from langmill.errors import BudgetReached, FactoryError
+from langmill.filters import IndexedFilter
+from langmill.indexes import Index
 from langmill.money import Money
 from langmill.partitions import (
-    Fetch,
     Partition,
     counts_of,
     ids_of,
     offspring_elsewhere,
-    other_editions,
     rejects_of,
     repeated_ids,
 )
-from langmill.segments import (
-    ApplyWork,
-    JudgeWork,
-    Loaded,
-    LoadWork,
-    PartRef,
-    SignWork,
-    Workshop,
-    apply_drops,
-    judge_partition,
-    load_source,
-    sign_partition,
-)
+from langmill.segments import JudgeWork, Loaded, LoadWork, PartRef, Workshop, judge_partition, load_source
 from langmill.store import RunFolder, file_hash, key_of
-from langmill.tables import count_rows, read_rows
+from langmill.tables import count_rows, read_rows, read_table
 
 OPEN_ROWS = 4  # rows waiting for a model, for each call that may be in flight
 BATCH_ROWS = 20_000  # rows open at once where calls are handed in by the batch, which may take a day
@@ -91,7 +81,7 @@ class Pipeline:
             pieces.append(("join", partitions))
         fused: list[StepPlan] = []
         for step in (*plan.steps, None):
-            if step is not None and isinstance(step.part, Filter) and step.part.scope == "row":
+            if step is not None and isinstance(step.part, Filter) and not isinstance(step.part, DatasetFilter):
                 fused.append(step)
                 continue
             if fused:
@@ -118,7 +108,8 @@ class Pipeline:
         for part, ids in zip(partitions, repeated, strict=True):
             out = folder / f"{key_of('join', part.content, sorted(ids))}.parquet"
             if not out.exists():
-                apply_drops(ApplyWork(part, "join", place, {id: Drop("duplicate_id", id) for id in ids}, out))
+                drops = {n: Drop("duplicate_id", id) for n, id in enumerate(ids_of(part)) if id in ids}
+                apply_drops(ApplyWork(part, "join", place, drops, out))
             joined.append(Partition.read(out))
         return joined
 
@@ -138,32 +129,39 @@ class Pipeline:
         return [Partition.read(out) for out in outs]
 
     def _decide(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
-        import pyarrow as pa
-
-        ref = self._step_ref(step)
+        part, ref = step.part, self._step_ref(step)
+        assert isinstance(part, DatasetFilter)
         folder = self.store.work(plan.name, _slug(step))
-        whole = key_of("decide", [part.content for part in partitions], self._shape(step))
-        outs = [folder / f"{key_of(whole, part.content)}.parquet" for part in partitions]
-        missing = [index for index, out in enumerate(outs) if not out.exists()]
+        index = self._index(plan, step, part)
+        state = index.state() if index else []
+        whole = key_of("decide", [item.content for item in partitions], self._shape(step), state)
+        outs = [folder / f"{key_of(whole, item.content)}.parquet" for item in partitions]
+        missing = {number for number, out in enumerate(outs) if not out.exists()}
+        if index and not index.holds(whole):
+            missing = set(range(len(outs)))
         self._tell(plan, ref.name, len(partitions), len(missing))
         if missing:
-            works, position = [], 0
-            for part in partitions:
-                works.append(SignWork(self.workshop, ref, part, position))
-                position += part.rows
-            tables = list(self._map(sign_partition, works))
-            signatures = pa.concat_tables(tables).sort_by([("key", "ascending"), ("position", "ascending")])
-            decider = step.part
-            assert isinstance(decider, Filter)
-            drops = dict(
-                decider.decide(iter(signatures.to_batches()), Fetch(partitions), self.workshop.step_context(step.place))
-            )
-            drops |= other_editions(drops, partitions)
-            for index in missing:
-                part = partitions[index]
-                mine = {row.id: drops[row.id] for row in read_rows(part.path) if row.id in drops}
-                apply_drops(ApplyWork(part, ref.name, step.place, mine, outs[index]))
+            own = {plan.name: tuple(item.path for item in partitions)} if plan.name in step.against else {}
+            work = Decision(self.workshop, ref, part, partitions, folder / "signed", whole, self._map, index, own)
+            drops = work.drops()
+            works = [
+                ApplyWork(partitions[number], ref.name, step.place, drops[number], outs[number])
+                for number in sorted(missing)
+            ]
+            for _ in self._map(apply_drops, works):
+                pass
+            work.clear()
         return [Partition.read(out) for out in outs]
+
+    def _index(self, plan: DatasetPlan, step: StepPlan, part: DatasetFilter) -> Index | None:
+        if not isinstance(part, IndexedFilter) or part.index is None:
+            return None
+        packs = [pack.text and pack.text.shingles.model_dump() for _, pack in sorted(self.assembly.packs.items())]
+        options = part.model_dump(mode="json", exclude={"index", "splits"})
+        owner = f"{self.assembly.recipe.name}.{plan.name}.{_slug(step).replace(' ', '.')}"
+        return Index(
+            self.workshop.context(step.place).path(part.index), step.place, owner, key_of(step.use, options, packs)
+        )
 
     async def _augment(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
         part = step.part
@@ -229,7 +227,7 @@ class Pipeline:
         }
         files = self.store.write_dataset(
             plan.name,
-            (row for part in partitions for row in read_rows(part.path)),
+            (read_table(part.path) for part in partitions),
             rejects,
         )
         for use, exporter in plan.write:
@@ -264,12 +262,19 @@ class Pipeline:
         return self._ref("filters", step.use, step.part, step.place, step.use)
 
     def _shape(self, step: StepPlan) -> list[object]:
-        """What decides a step's result beside its input: options, code, packs, and the data set it is held against."""
+        """What decides a step's result beside its input: options and files they name, code, packs, and the data set it is held
+        against."""
         options = step.part.model_dump(mode="json", exclude={"llm"})
-        against = options.get("against")
-        facts = self.store.dataset_facts(against) if isinstance(against, str) else None
+        made = step.place.split(".")[1]
+        against = [
+            [name, self.assembly.benchmarks.get(name), (self.store.dataset_facts(name) or {}).get("key")]
+            for name in step.against
+            if name != made
+        ]
         packs = [pack.fingerprint for _, pack in sorted(self.assembly.packs.items())]
-        return [step.use, options, step.code_id, packs, self.assembly.recipe.seed, facts and facts["key"]]
+        files = step.part.files(self.workshop.context(step.place)) if isinstance(step.part, Filter) else []
+        read = [file_hash(path) for path in files]
+        return [step.use, options, step.code_id, packs, self.assembly.recipe.seed, against, read]
 
     def _chosen(self, part: Augmenter, partitions: Sequence[Partition]) -> frozenset[str] | None:
         """The rows a bounded step acts on: per language the first ``limit`` by a hash of the id."""

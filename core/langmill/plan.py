@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from langmill.api import MissingInput, Price
-from langmill.assembly import Assembly, DatasetPlan
+from langmill.assembly import Assembly
 from langmill.calls import Engine
+from langmill.dataset_plan import DatasetPlan
 from langmill.estimate import NOTHING, Span
 from langmill.ledger import Ledger
 from langmill.segments import Workshop

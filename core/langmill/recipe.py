@@ -61,6 +61,7 @@ class TrainShape(Use):
     """A trainer, its options, and its stages."""
 
     stages: tuple[dict[str, Any], ...] = Field(min_length=1, description="training stages, in order")
+    allow_unchecked: bool = Field(False, description="train on data that was not held against what eval: asks")
 
 
 class Recipe(Shape):
@@ -82,6 +83,11 @@ class Recipe(Shape):
     train: TrainShape | None = Field(None, description="what is trained on it")
     eval: tuple[Use, ...] = Field((), description="what is scored")
     profiles: dict[Name, dict[str, Any]] = Field({}, description="overlays, picked with --profile")
+
+    @property
+    def allows_unchecked(self) -> bool:
+        """Whether data that was not held against what eval: asks is trained on."""
+        return self.train is not None and self.train.allow_unchecked
 
 
 # --- where a value was said ---

@@ -24,6 +24,7 @@ import pluggy
 from pydantic import ValidationError
 
 from langmill.api import LLM, Augmenter, Evaluator, Executor, Exporter, Filter, Loader, Pack, Part, Trainer
+from langmill.code import code_hash
 from langmill.errors import Fault, RecipeError, nearest
 from langmill.hooks import Hooks
 from langmill.shape import explained, validated
@@ -176,14 +177,11 @@ class Registry:
         return part
 
     def code_id(self, part: type[Part]) -> str:
-        """What tells two states of a part's code apart: its plugin's distribution and version (a plugin file's sha256),
-        and the sha256 of the module that defines the class, since an editable install changes without a version."""
+        """What tells two states of a part's code apart: its plugin's distribution and version (a plugin file's sha256), and
+        a hash of its source files."""
         plugin = self._owners[part]
-        module = sys.modules.get(part.__module__)
-        source = getattr(module, "__file__", None)
-        if source is None or part.__module__.startswith(_PRIVATE):
-            return plugin.identity
-        return f"{plugin.identity} sha256:{hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]}"
+        found = "" if part.__module__.startswith(_PRIVATE) else code_hash(part.__module__)
+        return f"{plugin.identity} sha256:{found}" if found else plugin.identity
 
     # --- asking the plugins ---
 

@@ -82,7 +82,7 @@ def _dataset(assembly: Assembly, store: RunFolder, name: str) -> dict[str, Any]:
         "sources": source_facts(assembly, counts),
         "strictest": strictest(counts.every_license),
         "checks": checks(assembly, store, name),
-        "unchecked": unchecked(assembly, store, name),
+        "unchecked": unchecked(assembly, name),
         "samples": {
             code: [_shown(assembly, rows[id]) for id in ids if id in rows] for code, ids in counts.samples.items()
         },

@@ -152,7 +152,8 @@ class Skip(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row or a source record that left, with its reason. ``row`` is None when the record never became a row."""
+    """A row or a source record that left, with its reason. ``row`` is None when the record never became a row; ``like`` is the
+    id of the row that it repeats."""
 
     source: str
     record: str
@@ -162,13 +163,14 @@ class Reject:
     excerpt: str = ""
     language: str = ""
     row: Row | None = None
+    like: str = ""
 
     @classmethod
     def of(cls, row: Row, step: str, drop: Drop) -> Reject:
         """The reject of a row that a step dropped."""
         excerpt = words(row.body)[:200]
         source, record = row.origin.source, row.origin.record
-        return cls(source, record, step, drop.reason, drop.detail, excerpt, row.language, row)
+        return cls(source, record, step, drop.reason, drop.detail, excerpt, row.language, row, drop.like)
 
 
 def words(body: Body) -> str:

@@ -37,7 +37,10 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     shared["DatasetShape"]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
     shared["DatasetShape"]["properties"]["write"]["items"] = {"$ref": "#/$defs/Write"}
     shared["ModelShape"] = {"oneOf": models} if models else {"type": "object"}
+    allowed = shared["TrainShape"]["properties"]["allow_unchecked"]
     shared["TrainShape"] = parts("trainers", stages=stages)
+    for use, _ in _loaded(registry, "trainers"):
+        shared[f"trainers.{use}"]["properties"]["allow_unchecked"] = allowed
     properties = schema["properties"]
     for section in ("sources", "models", "datasets", "profiles"):
         properties[section]["additionalProperties"] = False  # the pattern of names is all there may be

@@ -1,4 +1,5 @@
-"""The work that crosses to other processes: load a source, judge a partition, sign it, apply drops to it.
+"""The work that crosses to other processes: load a source, judge a partition. (What filters of the whole data set do is in
+deciding.)
 
 Each function takes one plain dataclass and leaves a whole Parquet file named by the key of the work; a file that is there
 already is the work done. The file's own metadata holds its counts, so that a kept segment is counted like a fresh one.
@@ -7,11 +8,11 @@ already is the work done. The file's own metadata holds its counts, so that a ke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langmill.api import (
     Context,
@@ -28,13 +29,10 @@ from langmill.api import (
     words,
 )
 from langmill.assembly import Assembly
-from langmill.partitions import Partition, Tally, write_partition
+from langmill.partitions import Partition, Tally, rejected, write_partition, write_tables
 from langmill.registry import Registry
 from langmill.store import RunFolder, file_hash, key_of
-from langmill.tables import read_facts, read_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from langmill.tables import read_facts, read_rows, read_table, table_rows
 
 PARTITION_ROWS = 1000
 
@@ -62,12 +60,22 @@ class Workshop:
     data_dir: Path | None
     offline: bool
     run: Path
+    benchmarks: Mapping[str, tuple[Split, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, assembly: Assembly, run: Path, *, offline: bool = False) -> Workshop:
         """The workshop of a recipe whose run lies in a folder."""
         recipe, languages = assembly.recipe, tuple(assembly.packs)
-        return cls(assembly.registry, recipe.seed, languages, assembly.file.folder, assembly.data_dir, offline, run)
+        return cls(
+            assembly.registry,
+            recipe.seed,
+            languages,
+            assembly.file.folder,
+            assembly.data_dir,
+            offline,
+            run,
+            assembly.benchmarks,
+        )
 
     def part(self, ref: PartRef) -> Part:
         """The part, built once in each process, since some load a model."""
@@ -75,9 +83,13 @@ class Workshop:
             self.registry, ref.kind, ref.use, repr(sorted(ref.options.items())), _Options(ref.options), ref.place
         )
 
-    def step_context(self, place: str, llm: Any = None) -> StepContext:
-        """A step's context, with the earlier data sets of the run at hand."""
-        return StepContext(place, self.seed, self.packs(), self.folder, self.data_dir, self.offline, llm, self.rows)
+    def step_context(self, place: str, llm: Any = None, own: Mapping[str, Sequence[Path]] | None = None) -> StepContext:
+        """A step's context, with the earlier data sets of the run at hand, and what there is so far of its ``own``."""
+        rows = partial(self.rows, own=own or {})
+        packs = self.packs()
+        return StepContext(
+            place, self.seed, packs, self.folder, self.data_dir, self.offline, llm, rows, self.benchmarks
+        )
 
     def context(self, place: str) -> Context:
         """A plain context."""
@@ -87,9 +99,11 @@ class Workshop:
         """The recipe's languages."""
         return {code: pack for code, pack in self.registry.packs().items() if code in self.languages}
 
-    def rows(self, dataset: str, split: Split | None) -> Iterator[Row]:
-        """An earlier data set of this run."""
-        return RunFolder(self.run).rows(dataset, split)
+    def rows(self, dataset: str, split: Split | None, own: Mapping[str, Sequence[Path]]) -> Iterator[Row]:
+        """An earlier data set of this run, or the step's own."""
+        if dataset not in own:
+            return RunFolder(self.run).rows(dataset, split)
+        return (row for path in own[dataset] for row in read_rows(path) if split in (None, row.split))
 
 
 class _Options(dict[str, Any]):
@@ -198,12 +212,12 @@ def _is_unicode(row: Row) -> bool:
     return True
 
 
-# --- judge: fused row-wise filters ---
+# --- judge: fused filters that judge row by row ---
 
 
 @dataclass(frozen=True)
 class JudgeWork:
-    """One partition through filters of scope row, one after another."""
+    """One partition through filters that judge row by row, one after another."""
 
     workshop: Workshop
     filters: tuple[PartRef, ...]
@@ -212,89 +226,43 @@ class JudgeWork:
 
 
 def judge_partition(work: JudgeWork) -> Partition:
-    """Keep, flag or reject each row of a partition."""
-    rows = list(read_rows(work.source.path))
-    rejects: list[Reject] = []
-    tally = Tally()
+    """Keep, flag or reject each row of a partition. What is kept is taken from the table that was read: only flags change."""
+    import pyarrow as pa
+
+    table, tally = read_table(work.source.path), Tally()
+    rows = list(enumerate(table_rows(table)))
+    places: list[int] = []
+    said: list[tuple[str, Drop, str]] = []
+    flagged = False
     for ref in work.filters:
         part = work.workshop.part(ref)
         assert isinstance(part, Filter)
-        mine = [row for row in rows if acts_on(part, row)]
-        verdicts = part.judge(mine, work.workshop.step_context(ref.place)) if mine else []
+        mine = [(place, row) for place, row in rows if acts_on(part, row)]
+        verdicts = part.judge([row for _, row in mine], work.workshop.step_context(ref.place)) if mine else []
         if len(verdicts) != len(mine):
             raise RuntimeError(f"{ref.place}: '{ref.use}' gave {len(verdicts)} verdicts for {len(mine)} rows")
-        by_id = {row.id: verdict for row, verdict in zip(mine, verdicts, strict=True)}
-        kept: list[Row] = []
-        for row in rows:
-            verdict = by_id.get(row.id)
-            tally.add(ref.name, row.language, "read")
+        tally.count(ref.name, "read", (row.language for _, row in rows))
+        changed: dict[int, Row | None] = {}
+        for (place, row), verdict in zip(mine, verdicts, strict=True):
             if isinstance(verdict, Drop):
-                rejects.append(Reject.of(row, ref.place, verdict))
+                places.append(place)
+                said.append((ref.place, verdict, words(row.body)[:200]))
                 tally.add(ref.name, row.language, f"rejected:{verdict.reason}")
-                continue
-            if isinstance(verdict, Flag):
-                row = row.flagged(verdict.flag)
+                changed[place] = None
+            elif isinstance(verdict, Flag):
                 tally.add(ref.name, row.language, f"flagged:{verdict.flag}")
-            tally.add(ref.name, row.language, "kept")
-            kept.append(row)
-        rows = kept
-    return write_partition(work.out, rows, rejects, tally)
+                changed[place] = row.flagged(verdict.flag)
+                flagged = True
+        if changed:
+            rows = [(place, kept) for place, row in rows if (kept := changed.get(place, row)) is not None]
+        tally.count(ref.name, "kept", (row.language for _, row in rows))
+    kept = table.take(pa.array([place for place, _ in rows], pa.int64())) if places else table
+    if flagged:
+        number = kept.schema.get_field_index("flags")
+        kept = kept.set_column(number, kept.schema.field(number), [[row.flags for _, row in rows]])
+    return write_tables(work.out, kept, rejected(table, places, said), tally)
 
 
 def acts_on(part: Filter, row: Row) -> bool:
     """Whether a filter judges a row; others pass unchanged."""
     return isinstance(row.body, part.bodies) and row.split in part.splits
-
-
-# --- sign and apply: filters of scope dataset ---
-
-
-@dataclass(frozen=True)
-class SignWork:
-    """One partition's signatures; ``position`` is its first row's place in the data set."""
-
-    workshop: Workshop
-    filter: PartRef
-    source: Partition
-    position: int
-
-
-def sign_partition(work: SignWork) -> pa.Table:
-    """The partition's signatures with each row's position in the data set."""
-    import pyarrow as pa
-
-    part = work.workshop.part(work.filter)
-    assert isinstance(part, Filter)
-    rows = list(read_rows(work.source.path))
-    positions = {row.id: work.position + index for index, row in enumerate(rows)}
-    batch = part.sign([row for row in rows if acts_on(part, row)], work.workshop.step_context(work.filter.place))
-    column = pa.array([positions[id] for id in batch.column("id").to_pylist()], pa.int64())
-    return pa.Table.from_batches([batch]).append_column("position", column)
-
-
-@dataclass(frozen=True)
-class ApplyWork:
-    """One partition and the drops decided for it."""
-
-    source: Partition
-    step: str
-    place: str
-    drops: Mapping[str, Drop]
-    out: Path
-
-
-def apply_drops(work: ApplyWork) -> Partition:
-    """Take out the rows that decide() named."""
-    kept: list[Row] = []
-    rejects: list[Reject] = []
-    tally = Tally()
-    for row in read_rows(work.source.path):
-        tally.add(work.step, row.language, "read")
-        drop = work.drops.get(row.id)
-        if drop:
-            rejects.append(Reject.of(row, work.place, drop))
-            tally.add(work.step, row.language, f"rejected:{drop.reason}")
-        else:
-            kept.append(row)
-            tally.add(work.step, row.language, "kept")
-    return write_partition(work.out, kept, rejects, tally)

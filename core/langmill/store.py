@@ -20,14 +20,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langmill.errors import FactoryError, MissingInput
 from langmill.rows import SPLITS, Reject, Row, Split
-from langmill.tables import read_rejects, read_rows, rejects_to_table, rows_to_table, write_table
+from langmill.shards import Shards
+from langmill.tables import read_rejects, read_rows
 from langmill.whole import write_json
 
-FILE_ROWS = 50_000
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 LOCK_NAME = "recipe.lock.yaml"
 
 
@@ -209,36 +212,28 @@ class RunFolder:
             yield from read_rows(path)
 
     def write_dataset(
-        self, name: str, rows: Iterator[Row], rejects: Mapping[str, Iterator[Reject]]
+        self, name: str, tables: Iterator[pa.Table], rejects: Mapping[str, Iterator[pa.Table]]
     ) -> dict[str, dict[str, Any]]:
-        """Write data/ and rejected/ anew and swap them in; returns {relative path: rows, language, split}."""
+        """Write data/ and rejected/ anew, as streams, and swap them in; returns {relative path: rows, language, split}."""
         root = self.dataset(name)
         fresh = root / f".data.{os.getpid()}.tmp"
-        buffers: dict[tuple[str, Split], list[Row]] = {}
-        counts: dict[tuple[str, Split], int] = {}
-        files: dict[str, dict[str, Any]] = {}
-
-        def flush(key: tuple[str, Split]) -> None:
-            language, split = key
-            relative = f"{language}/{split}-{counts.get(key, 0):05d}.parquet"
-            write_table(fresh / "data" / relative, rows_to_table(buffers[key]))
-            files[f"data/{relative}"] = {"rows": len(buffers[key]), "language": language, "split": split}
-            counts[key] = counts.get(key, 0) + 1
-            buffers[key] = []
-
-        for row in rows:
-            key = (row.language, row.split)
-            buffers.setdefault(key, []).append(row)
-            if len(buffers[key]) == FILE_ROWS:
-                flush(key)
-        for key, left in buffers.items():
-            if left:
-                flush(key)
         (fresh / "data").mkdir(parents=True, exist_ok=True)
         (fresh / "rejected").mkdir(parents=True, exist_ok=True)
+        kinds: dict[tuple[str, Split], Shards] = {}
+        for table in tables:
+            for kind, some in _by_kind(table):
+                shards = kinds.setdefault(kind, Shards(fresh / "data" / kind[0], kind[1]))
+                shards.add(some)
+        files: dict[str, dict[str, Any]] = {}
+        for (language, split), shards in kinds.items():
+            shards.close()
+            for path, rows in shards.rows.items():
+                files[str(path.relative_to(fresh))] = {"rows": rows, "language": language, "split": split}
         for step, items in rejects.items():
-            if table := list(items):
-                write_table(fresh / "rejected" / f"{step}.parquet", rejects_to_table(table))
+            shards = Shards(fresh / "rejected", step)
+            for table in items:
+                shards.add(table)
+            shards.close()
         (root / "dataset.json").unlink(
             missing_ok=True
         )  # from here until it is written again, the data set is unfinished
@@ -298,6 +293,14 @@ class RunFolder:
         """All evaluations done: {name: facts}."""
         found = sorted((self.root / "eval").glob("*.json"))
         return {path.stem: json.loads(path.read_text("utf-8")) for path in found}
+
+
+def _by_kind(table: pa.Table) -> Iterator[tuple[tuple[str, Split], pa.Table]]:
+    """A table's rows by language and split, each in their order."""
+    kinds = list(zip(table.column("language").to_pylist(), table.column("split").to_pylist(), strict=True))
+    found = dict.fromkeys(kinds)
+    for kind in found:
+        yield kind, table if len(found) == 1 else table.filter([each == kind for each in kinds])
 
 
 def file_hash(path: Path) -> str:

@@ -14,6 +14,9 @@ from langmill.whole import write_whole
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Columns of few different values; in the others a dictionary costs more than zstd leaves for it to save.
+WORDS = ("language", "split", "kind", "step", "reason")
+
 
 def row_schema() -> pa.Schema:
     """One flat table for all three bodies; ``kind`` says which columns are filled."""
@@ -34,7 +37,7 @@ def reject_schema() -> pa.Schema:
     """A reject's own columns, then the row's (null where the record never became a row)."""
     import pyarrow as pa
 
-    own = [pa.field(name, pa.string()) for name in ("step", "reason", "detail", "excerpt")]
+    own = [pa.field(name, pa.string()) for name in ("step", "reason", "detail", "like", "excerpt")]
     return pa.schema([*own, *row_schema()])
 
 
@@ -93,16 +96,24 @@ def rejects_to_table(rejects: Sequence[Reject]) -> pa.Table:
     for reject in rejects:
         record = dict(zip(nothing, _record(reject.row), strict=True)) if reject.row else dict(nothing)
         record.update(source=reject.source, record=reject.record, language=reject.language or record["language"])
-        records.append((reject.step, reject.reason, reject.detail, reject.excerpt, *record.values()))
+        records.append((reject.step, reject.reason, reject.detail, reject.like, reject.excerpt, *record.values()))
     return _table(records, schema)
 
 
 def content_hash(rows: Iterable[Row]) -> str:
-    """sha256 over the rows' JSON: what a partition is, whatever file it lies in."""
-    digest, plain = hashlib.sha256(), json.JSONEncoder(ensure_ascii=False).encode
-    for row in rows:
-        digest.update(plain(_record(row)).encode("utf-8"))
-        digest.update(b"\n")
+    """sha256 of all that the rows are, in order: what a partition is, whatever file it lies in."""
+    return table_hash(rows_to_table(list(rows)))
+
+
+def table_hash(table: pa.Table) -> str:
+    """The content_hash of the rows that rows_to_table made this table of, which a slice or a file's table is not."""
+    digest = hashlib.sha256()
+    for column in table.columns:
+        for buffer in (buffer for chunk in column.chunks for buffer in chunk.buffers()):
+            # Its size goes first, so that bytes can not pass from one column to the next. A column without nulls has no
+            # buffer that tells which they are.
+            digest.update(f"{-1 if buffer is None else buffer.size} ".encode())
+            digest.update(buffer or b"")
     return digest.hexdigest()
 
 
@@ -112,7 +123,13 @@ def write_table(path: Path, table: pa.Table, facts: Mapping[str, Any] | None = N
 
     if facts is not None:
         table = table.replace_schema_metadata({"langmill": json.dumps(facts, sort_keys=True, ensure_ascii=False)})
-    write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    words = [name for name in WORDS if name in table.schema.names]
+    write_whole(
+        path,
+        lambda temporary: pq.write_table(
+            table, temporary, compression="zstd", use_dictionary=words, write_statistics=words
+        ),
+    )
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -126,23 +143,28 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 def read_rows(path: Path, batch: int = 1000) -> Iterator[Row]:
     """Stream the rows of a file that write_table wrote."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        for records in file.iter_batches(batch_size=batch):
-            yield from map(_row, *(column.to_pylist() for column in records.columns))
+    for columns in _columns(path, batch):
+        yield from map(_row, *columns)
 
 
 def read_rejects(path: Path) -> Iterator[Reject]:
     """Stream the rejects of a file."""
+    names = row_schema().names
+    for columns in _columns(path, 1000):
+        for step, reason, detail, like, excerpt, *values in zip(*columns, strict=True):
+            record = dict(zip(names, values, strict=True))
+            row = _row(*values) if record["kind"] else None
+            source, number, language = record["source"], record["record"], record["language"]
+            yield Reject(source, number, step, reason, detail or "", excerpt or "", language or "", row, like or "")
+
+
+def _columns(path: Path, batch: int) -> Iterator[list[list[Any]]]:
+    """A file's columns as Python values, some rows at a time; in one thread, since every core has its process."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    for step, reason, detail, excerpt, *values in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        record = dict(zip(table.column_names[4:], values, strict=True))
-        row = _row(*values) if record["kind"] else None
-        source, number, language = record["source"], record["record"], record["language"]
-        yield Reject(source, number, step, reason, detail or "", excerpt or "", language or "", row)
+    with pq.ParquetFile(path) as file:
+        for records in file.iter_batches(batch_size=batch, use_threads=False):
+            yield [column.to_pylist() for column in records.columns]
 
 
 def count_rows(path: Path) -> int:
@@ -150,3 +172,23 @@ def count_rows(path: Path) -> int:
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)
+
+
+def read_table(path: Path) -> pa.Table:
+    """A file that write_table wrote, whole, without its facts."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read(use_threads=False).replace_schema_metadata(None)
+
+
+def table_rows(table: pa.Table) -> Iterator[Row]:
+    """The rows of a table, in order."""
+    yield from map(_row, *(column.to_pylist() for column in table.columns))
+
+
+def table_writer(path: Path, schema: pa.Schema) -> Any:
+    """A pyarrow.parquet.ParquetWriter that writes as write_table does, for tables that do not fit in memory."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(path, schema, compression="zstd")

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langmill.api import Augmenter, Drop, Row, RowFault, Skip, StepContext, words
-from langmill.assembly import DatasetPlan, StepPlan
 from langmill.calls import REASKS
+from langmill.dataset_plan import DatasetPlan, StepPlan
 from langmill.errors import LanguageNotWritten
 from langmill.estimate import Calls, Meter, Prompt, Span, habit_of, together
 from langmill.ledger import Call, Habit

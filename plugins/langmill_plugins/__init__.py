@@ -67,7 +67,9 @@ def register_filters() -> Mapping[str, type[Filter]]:
             "exact": "Exact",
             "language_id": "LanguageId",
             "length": "Length",
+            "medical_text": "MedicalText",
             "minhash": "MinHash",
+            "repetition": "Repetition",
             "sound_choice": "SoundChoice",
         },
     )
@@ -106,4 +108,4 @@ def register_evaluators() -> Mapping[str, type[Evaluator]]:
 @hookimpl
 def register_executors() -> Mapping[str, type[Executor]]:
     """Places to run."""
-    return Shelf("executors", {"local": "Local"})
+    return Shelf("executors", {"local": "Local", "ray": "Ray"})

@@ -47,6 +47,7 @@ from langmill.assembly import Assembly, assemble
 from langmill.languages import Identity
 from langmill.registry import Registry
 from langmill.store import RunFolder, file_hash
+from langmill.tables import rejects_to_table, rows_to_table
 
 DATA = Path(__file__).resolve().parents[2] / "recipes/data"
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -73,6 +74,7 @@ train:
   stages:
     - {name: first, data: ift}
     - {name: second, data: exams, start: first, handover: merge}
+  allow_unchecked: true
 eval:
   - {use: asked, data: exams, models: [base, first, second]}
 """
@@ -200,7 +202,9 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 def _exams(store: RunFolder) -> list[Row]:
     rows = in_order(hand_written("choice", "own_choice"))
     bad = Reject("own_choice", "en-choice-99", "sources.own_choice", "no_answer", "answer is ''", NASTY, "en")
-    files = store.write_dataset("exams", iter(rows), {"00-read-own_choice": iter([bad])})
+    files = store.write_dataset(
+        "exams", iter([rows_to_table(rows)]), {"00-read-own_choice": iter([rejects_to_table([bad])])}
+    )
     n = Counter(row.language for row in rows)
     read = {f"read own_choice\t{code}": {"read": count, "kept": count} for code, count in n.items()}
     read["read own_choice\ten"] |= {"read": n["en"] + 1, "rejected:no_answer": 1}
@@ -232,7 +236,11 @@ def _ift(store: RunFolder) -> list[Row]:
         Reject.of(dropped, "datasets.ift.steps[0]", Drop("too_short", "2 words, at least 3")),
         Reject.of(near, "datasets.ift.steps[2]", Drop("in_test_set", "like own_choice/en-choice-01")),
     ]
-    files = store.write_dataset("ift", iter(rows), {"02-00-tidy": iter(rejects[:1]), "03-02-apart": iter(rejects[1:])})
+    files = store.write_dataset(
+        "ift",
+        iter([rows_to_table(rows)]),
+        {"02-00-tidy": iter([rejects_to_table(rejects[:1])]), "03-02-apart": iter([rejects_to_table(rejects[1:])])},
+    )
     n = Counter(row.language for row in own)
     lines = {code: {"read": count, "kept": count} for code, count in n.items()}
     read_odd = {

@@ -180,6 +180,7 @@ train:
   stages:
     - {name: first, data: ift}
     - {name: second, data: bench, start: first, learning_rate: 2e-5}
+  allow_unchecked: true
 eval:
   - {use: accuracy, data: bench, models: [base, second, big]}
 profiles:
@@ -342,7 +343,7 @@ def test_every_planted_fault_is_told_at_once_with_its_line(tmp_path: Path) -> No
 
 def test_faults_of_profiles_and_sets_point_at_them(recipe: Path) -> None:
     (fault,) = faults(recipe, profile="other")
-    assert (fault.file, fault.line, fault.place) == (str(recipe), 30, "llm.modle")
+    assert (fault.file, fault.line, fault.place) == (str(recipe), 31, "llm.modle")
     (fault,) = faults(recipe, sets=["datasets.ift.steps.0.threshold=2"])
     assert (fault.file, fault.line, fault.place) == ("--set", 1, "datasets.ift.steps[0].threshold")
     assert build(recipe, sets=["llm.model=openai/gpt", "llm.api_base=x"]).models["llm"] == Hosted(
@@ -372,7 +373,7 @@ def test_two_plugins_with_one_name_are_told_beside_the_other_faults(recipe: Path
     [
         ("llm: {model: scripted/known}\n", "", 16, "datasets.ift.steps[1]", "add llm:"),
         ("languages: [en]", "languages: []", 3, "languages", "at least 1 item"),
-        ("against: bench", "against: ift", 16, "datasets.ift.steps[0].against", "names refer upward"),
+        ("against: bench", "against: bnch", 16, "datasets.ift.steps[0].against", "Did you mean 'bench'?"),
         ("start: first", "start: second", 25, "train.stages[1].start", "names refer upward"),
         ("name: second", "name: big", 25, "train.stages[1].name", "is taken"),
         ("name: first", "name: base", 24, "train.stages[0].name", "the model that training starts from"),

@@ -71,7 +71,12 @@ def test_what_comes_out_does_not_depend_on_the_order_of_answers(tmp_path):
         faults, told = done(Echo(seed=seed), works, abreast)
         assert faults == []
         outs = [Partition.read(item.out) for item in works]
-        found.append([(part.content, part.counts, list(rejects_of([part]))) for part in outs])
+        found.append(
+            [
+                (part.content, part.counts, [reject for table in rejects_of([part]) for reject in table.to_pylist()])
+                for part in outs
+            ]
+        )
         assert [counts.done for counts in told] == list(range(1, 41))
         assert told[-1] == Counts(of=40, done=40, rejected=8, skipped=5)
     assert found[0] == found[1] == found[2]

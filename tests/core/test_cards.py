@@ -11,6 +11,7 @@ from langmill.cards import write_cards, write_stage_card
 from langmill.counts import count, funnel, sample_rows
 from langmill.licenses import strictest, terms
 from langmill.pages import cell
+from langmill.tables import rows_to_table
 from langmill.yaml12 import load_text
 
 
@@ -150,7 +151,7 @@ def test_samples_differ_in_kind_and_do_not_depend_on_order(finished: Any) -> Non
     assert {row.body.kind for row in rows.values()} == {"chat", "text"}
     assert all(len(ids) == min(3, counts.in_language(code)) for code, ids in counts.samples.items())
     whole = finished.rows["ift"]
-    finished.store.write_dataset("ift", iter(reversed(whole)), {})
+    finished.store.write_dataset("ift", iter([rows_to_table(whole[::-1])]), {})
     assert count(finished.store, "ift").samples == counts.samples
 
 

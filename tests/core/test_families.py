@@ -25,19 +25,17 @@ def test_the_translations_of_a_row_that_repeats_a_test_row_go_too(tmp_path: Path
     twice = [_row(f"cases/{code}.8", code, "train", "cases/8") for code in ("es", "en")]
     alone = _row("cases/es.9", "es", "train", "cases/9")
     partitions = _written(tmp_path, [_row(MAIN, "es", "test", "exams/2015-1"), *case[:2]], [case[2], *twice, alone])
-    drops = {"cases/es.7": Drop("near_duplicate", "", MAIN), "cases/es.8": Drop("duplicate", "", "cases/es.9")}
-    found = other_editions(drops, partitions)
-    assert {id: drop.reason for id, drop in found.items()} == {
-        "cases/en.7": "contaminated",
-        "cases/fr.7": "contaminated",
-    }
-    assert MAIN in found["cases/fr.7"].detail and found["cases/fr.7"].like == MAIN
+    first = {1: Drop("near_duplicate", "", MAIN)}
+    second = {1: Drop("duplicate", "", "cases/es.9")}
+    (kept, more) = other_editions([first, second], partitions)
+    assert kept == {**first, 2: Drop("contaminated", f"of the family of cases/es.7, which repeats {MAIN}", MAIN)}
+    assert {number: drop.reason for number, drop in more.items()} == {0: "contaminated", 1: "duplicate"}
+    assert list(more) == [0, 1], "in the order of the rows"
 
 
 def test_nothing_more_goes_when_train_repeats_train_or_no_row_is_named(tmp_path: Path) -> None:
     rows = [_row("cases/es.7", "es", "train", "cases/7"), _row("cases/en.7", "en", "train", "cases/7"),
             _row("cases/es.8", "es", "train", "cases/8"), _row(MAIN, "es", "test", "exams/2015-1")]  # fmt: skip
     partitions = _written(tmp_path, rows)
-    assert other_editions({"cases/es.7": Drop("duplicate", "", "cases/es.8")}, partitions) == {}
-    assert other_editions({"cases/es.7": Drop("too_short")}, partitions) == {}
-    assert other_editions({}, partitions) == {}
+    for drops in ({0: Drop("duplicate", "", "cases/es.8")}, {0: Drop("too_short")}, {}):
+        assert other_editions([drops], partitions) == [drops]

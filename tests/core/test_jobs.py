@@ -81,6 +81,7 @@ train:
   stages:
     - {name: first, data: open}
     - {name: second, data: exams, start: first}
+  allow_unchecked: true
 eval:
   - {use: choice_accuracy, data: exams, models: [base, second], limit: 3}
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from langmill.api import Drop, Field, Filter, Flag, Pack, Part, Row, StepContext, hookimpl
+from langmill.code import _read, code_hash
 from langmill.errors import Fault, RecipeError
 from langmill.languages import Identity
 from langmill.registry import KINDS, Registry, plugin_file
@@ -237,7 +238,28 @@ def test_classes_are_asked_for_one_by_one() -> None:
 def test_a_part_is_known_by_its_plugin_and_its_source() -> None:
     registry = Registry([Toy()])
     code = registry.code_id(registry.get("filters", "short"))
-    assert code == f"Toy sha256:{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}"
+    assert code == f"Toy sha256:{code_hash(__name__)}"
+
+
+def test_a_part_is_known_by_the_modules_it_needs_too_and_none_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "shop_of_parts"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "one.py").write_text("import json\ndef use():\n    from shop_of_parts import two\n    return two\n")
+    (folder / "two.py").write_text("from shop_of_parts.three import word\n")
+    (folder / "three.py").write_text("word = 1\nraise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for changed in ("", "three", "one", "json"):
+        if changed in ("three", "one"):
+            (folder / f"{changed}.py").write_text(f"{(folder / changed).with_suffix('.py').read_text()}# changed\n")
+        _read.cache_clear()
+        found.append(code_hash("shop_of_parts.one"))
+    assert len(set(found)) == 3 and found[2] == found[3]
+    assert not {"shop_of_parts.one", "shop_of_parts.two", "shop_of_parts.three"} & set(sys.modules)
+    assert code_hash("no_such_module") == code_hash("sys") == ""
 
 
 # --- plugin files ---

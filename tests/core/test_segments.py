@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from langmill.api import Chat, Drop, Origin, Reject, Row
+from langmill.deciding import ApplyWork, SignWork, apply_drops, sign_partitions
 from langmill.errors import RecipeError
 from langmill.partitions import (
-    Fetch,
     Partition,
     Tally,
     counts_of,
@@ -21,18 +22,15 @@ from langmill.partitions import (
 )
 from langmill.registry import Registry
 from langmill.segments import (
-    ApplyWork,
     JudgeWork,
     LoadWork,
     PartRef,
-    SignWork,
     Workshop,
-    apply_drops,
     judge_partition,
     load_source,
-    sign_partition,
 )
-from langmill.tables import read_rows
+from langmill.signatures import FactsOnDisk
+from langmill.tables import read_rejects, read_rows
 
 DATA = Path(__file__).resolve().parents[2] / "recipes/data"
 
@@ -66,7 +64,7 @@ def test_a_partition_knows_its_counts_and_its_rejects(tmp_path: Path) -> None:
     assert Partition.read(tmp_path / "a.parquet") == made
     assert not made.complete
     assert counts_of([made, made]) == {"read s\ten": {"read": 4, "rejected:too_short": 2}}
-    assert list(rejects_of([made])) == [reject]
+    assert list(read_rejects(made.rejects_path())) == [reject]
     again = write_partition(tmp_path / "a.parquet", [row("s/1")], [], Tally())
     assert again.content == made.content, "what it holds, not how it came about"
     assert list(rejects_of([again])) == [], "old rejects are gone"
@@ -88,14 +86,6 @@ def test_ids_that_come_twice_and_children_that_lie_elsewhere(tmp_path: Path) -> 
     assert offspring_elsewhere(apart) == [
         {"s/1/expand", "s/1/expand/translate.fr"}, {"s/1/expand/translate.fr"}, set()
     ]  # fmt: skip
-
-
-def test_rows_are_fetched_by_id(tmp_path: Path) -> None:
-    parts = [partition(tmp_path / f"{n}.parquet", f"s/{n}", f"s/{n}0") for n in range(1, 25)]
-    fetch = Fetch(parts)
-    wanted = [f"s/{n}" for n in range(24, 0, -1)]
-    assert {id: found.id for id, found in fetch(wanted).items()} == {id: id for id in wanted}
-    assert len(fetch.loaded) <= 16, "a bounded number of partitions stays in memory"
 
 
 def test_a_source_is_read_into_partitions_and_kept(
@@ -140,7 +130,7 @@ def test_text_that_no_file_can_hold_is_rejected(shop: Workshop, tmp_path: Path) 
     (tmp_path / "rows.jsonl").write_text(good + good.replace('"1"', '"2"').replace('"A"', '"\\ud800"'), "utf-8")
     loaded = load_source(loading(shop, tmp_path))
     assert [part.rows for part in loaded.partitions] == [1]
-    assert len(list(rejects_of(loaded.partitions))) == 1
+    assert sum(table.num_rows for table in rejects_of(loaded.partitions)) == 1
 
 
 def test_filters_are_fused_and_each_is_counted(shop: Workshop, tmp_path: Path) -> None:
@@ -154,26 +144,44 @@ def test_filters_are_fused_and_each_is_counted(shop: Workshop, tmp_path: Path) -
     assert [item.id for item in read_rows(made.path)] == ["s/3", "s/4"], "a split that is not its own passes"
     assert made.counts["length\ten"] == {"read": 4, "kept": 3, "rejected:too_short": 1}
     assert made.counts["again\ten"] == {"read": 3, "kept": 2, "rejected:too_long": 1}
-    assert [(reject.step, reject.row.id) for reject in rejects_of([made]) if reject.row] == [
+    assert [(reject.step, reject.row.id) for reject in read_rejects(made.rejects_path()) if reject.row] == [
         ("d.steps[0]", "s/1"), ("d.steps[1]", "s/2"),
     ]  # fmt: skip
 
 
-def test_signatures_carry_the_place_in_the_data_set(shop: Workshop, tmp_path: Path) -> None:
-    source = partition(tmp_path / "in.parquet", "s/1", "s/2")
-    signed = sign_partition(SignWork(shop, PartRef("filters", "exact", {}, "d.steps[0]", "exact"), source, 40))
-    assert dict(zip(signed.column("id").to_pylist(), signed.column("position").to_pylist(), strict=True)) == {
-        "s/1": 40, "s/2": 41,
-    }  # fmt: skip
-    assert "key" in signed.column_names
+def test_a_flag_stays_in_the_row_and_a_row_that_nobody_judged_is_as_it_was(shop: Workshop, tmp_path: Path) -> None:
+    rows = [row("s/1", "Short."), row("s/2", "A fever is a raised temperature, 38 degrees or more.").flagged("old")]
+    source = write_partition(tmp_path / "in.parquet", rows, [], Tally())
+    ref = PartRef("filters", "language_id", {"least_characters": 30}, "d.steps[0]", "language_id")
+    made = judge_partition(JudgeWork(shop, (ref,), source, tmp_path / "out.parquet"))
+    assert [item.flags for item in read_rows(made.path)] == [("too_short_to_tell",), ("old",)]
+    assert [item.flagged() for item in read_rows(made.path)][1] == rows[1]
+    same = judge_partition(JudgeWork(shop, (), source, tmp_path / "same.parquet"))
+    assert same.content == source.content != made.content
+
+
+def test_rows_are_signed_in_stretches_and_a_file_that_is_there_is_kept(shop: Workshop, tmp_path: Path) -> None:
+    sources = (partition(tmp_path / "1.parquet", "s/1", "s/2"), partition(tmp_path / "2.parquet", "s/3"))
+    work = SignWork(
+        shop, PartRef("filters", "exact", {"splits": ["train"]}, "d.steps[0]", "exact"), sources, tmp_path / "s.json"
+    )
+    signed = sign_partitions(work)
+    assert signed.rows == (2, 1)
+    facts = FactsOnDisk([], [signed])
+    assert facts.take(np.arange(3)).column("id").to_pylist() == ["s/1", "s/2", "s/3"]
+    before = signed.facts_path.stat().st_mtime_ns
+    assert sign_partitions(work) == signed
+    assert signed.facts_path.stat().st_mtime_ns == before
 
 
 def test_drops_are_taken_out(tmp_path: Path) -> None:
     source = partition(tmp_path / "in.parquet", "s/1", "s/2")
-    work = ApplyWork(source, "exact", "d.steps[0]", {"s/2": Drop("duplicate", "s/1")}, tmp_path / "out.parquet")
+    work = ApplyWork(source, "exact", "d.steps[0]", {1: Drop("duplicate", "s/1")}, tmp_path / "out.parquet")
     made = apply_drops(work)
     assert [item.id for item in read_rows(made.path)] == ["s/1"]
     assert made.counts == {"exact\ten": {"read": 2, "kept": 1, "rejected:duplicate": 1}}
+    (reject,) = read_rejects(made.rejects_path())
+    assert reject == Reject.of(row("s/2"), "d.steps[0]", Drop("duplicate", "s/1"))
 
 
 def test_a_part_is_built_once_in_a_process(shop: Workshop) -> None:

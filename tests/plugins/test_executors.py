@@ -1,7 +1,8 @@
-"""The local executor: order, errors and deaths of processes."""
+"""The executors: order, errors and deaths of processes, and the same work on Ray."""
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from langmill.api import Context, FactoryError, MissingInput, RowFault
 from langmill_plugins.executors.local import AHEAD, Local
+from langmill_plugins.executors.ray import Ray
 
 CONTEXT = Context("datasets.x.steps[1]", 17, {}, Path())
 MODULE = """
@@ -37,6 +40,14 @@ MODULE = """
     def die(number):
         if number == 3: os.kill(os.getpid(), signal.SIGKILL)
         return number
+    def die_once(item):
+        number, folder = item
+        mark = os.path.join(folder, "died")
+        if number == 1 and not os.path.exists(mark):
+            open(mark, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+    def threads(number): return os.environ["OMP_NUM_THREADS"], os.environ.get("NUMBA_NUM_THREADS", "1")
     def leave(number):
         if number == 1: os._exit(7)
         return number
@@ -55,8 +66,6 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     (tmp_path / "work_for_executors.py").write_text(textwrap.dedent(MODULE))
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("work_for_executors", None)
-    import importlib
-
     return importlib.import_module("work_for_executors")
 
 
@@ -169,3 +178,69 @@ def test_an_interrupt_ends_everything_without_noise(work: object, tmp_path: Path
     _, noise = process.communicate(timeout=30)
     assert process.returncode == 9 and "Traceback" not in noise, noise
     assert not any(alive(int(path.name)) for path in folder.iterdir())
+
+
+def test_a_process_keeps_to_its_core(work: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert list(Local(workers=2).map(work.threads, range(2), CONTEXT)) == [("1", "1")] * 2  # type: ignore[attr-defined]
+
+
+# --- Ray ---
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The functions, where the workers of a Ray find them; the first executor that is asked starts it."""
+    found = pytest.importorskip("ray")
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "work_for_ray.py").write_text(textwrap.dedent(MODULE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        patch.syspath_prepend(str(folder))
+        yield importlib.import_module("work_for_ray")
+        found.shutdown()
+
+
+def test_ray_gives_what_local_gives(on_ray: Any) -> None:
+    found = list(Ray(workers=2).map(on_ray.square, range(7), CONTEXT))
+    assert [number for number, _ in found] == [0, 1, 4, 9, 16, 25, 36]
+    assert os.getpid() not in {pid for _, pid in found}
+    assert list(Ray(workers=2).map(on_ray.slow_first, range(5), CONTEXT)) == [0, 1, 2, 3, 4]
+    assert list(Ray(workers=2).map(on_ray.square, [], CONTEXT)) == []
+    assert list(Ray(workers=2).map(on_ray.threads, range(2), CONTEXT)) == [("1", "1")] * 2
+
+
+def test_few_partitions_are_in_flight_on_ray(on_ray: Any, tmp_path: Path) -> None:
+    results = Ray(workers=2).map(on_ray.note, [(number, str(tmp_path)) for number in range(40)], CONTEXT)
+    assert next(results) == 0
+    time.sleep(0.2)
+    assert len(list(tmp_path.glob("[0-9]*"))) <= 2 * AHEAD + 1
+    assert list(results) == list(range(1, 40))
+
+
+def test_an_error_on_ray_arrives_as_it_was(on_ray: Any) -> None:
+    with pytest.raises(MissingInput, match="nothing at 'x'"):
+        list(Ray(workers=2).map(on_ray.fail, range(5), CONTEXT))
+    with pytest.raises(RowFault, match="schema: no answer"):
+        list(Ray(workers=2).map(on_ray.fault, range(3), CONTEXT))
+
+
+def test_ray_does_again_what_a_process_lost(on_ray: Any, tmp_path: Path) -> None:
+    items = [(number, str(tmp_path)) for number in range(4)]
+    assert list(Ray(workers=2).map(on_ray.die_once, items, CONTEXT)) == [0, 1, 2, 3]
+    assert (tmp_path / "died").exists()
+    with pytest.raises(FactoryError, match=r"steps\[1\]: Ray could not do partition 4 of 8: WorkerCrashedError"):
+        list(Ray(workers=2).map(on_ray.die, range(8), CONTEXT))
+
+
+def test_an_address_where_no_cluster_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray").shutdown()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(MissingInput, match="no Ray cluster at 'auto'"):
+        list(Ray(address="auto").map(len, ["a"], CONTEXT))
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingInput, match=r"run\.use: ray needs ray.*langmill\[ray\]"):
+        list(Ray().map(len, ["a"], CONTEXT))

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from langmill.api import Augmenter, Filter, Loader, Part
+from langmill.api import Augmenter, DatasetFilter, Filter, Loader, Part
 from langmill.registry import KINDS, Registry
 from langmill.shape import validated
 
@@ -122,9 +122,9 @@ def test_the_one_method_is_there(kind: str, use: str) -> None:
     cls = part_of(kind, use)
     assert not inspect.isabstract(cls)
     if issubclass(cls, Filter):
-        assert cls.scope in ("row", "dataset")
-        methods = ("judge",) if cls.scope == "row" else ("sign", "decide")
-        assert all(getattr(cls, name) is not getattr(Filter, name) for name in methods)
+        methods = ("sign", "decide") if issubclass(cls, DatasetFilter) else ("judge",)
+        base = DatasetFilter if issubclass(cls, DatasetFilter) else Filter
+        assert all(getattr(cls, name) is not getattr(base, name) for name in methods)
     if issubclass(cls, Filter | Augmenter):
         assert cls.bodies
     if issubclass(cls, Augmenter):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 AHEAD = 2  # partitions in flight per process, so that results that wait for their turn do not pile up
 
 
@@ -118,22 +119,28 @@ def _died(worker: _Worker, count: int, context: Context) -> FactoryError:
 def _serve(pipe: Connection[Any, Any], work: Callable[[Any], Any]) -> None:
     """A worker's life: take a partition, give its result, until the pipe is closed. Ctrl-C is the parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in THREADS:  # read when the libraries are imported: the cores have a process each
+        os.environ.setdefault(name, "1")
     while True:
         try:
             partition = pipe.recv()
         except (EOFError, OSError):
             return
         try:
-            answer: tuple[bool, Any] = True, work(partition)
-        except Exception as fault:
-            fault.add_note("".join(traceback.format_exception(fault)))
-            answer = False, _portable(fault)
-        try:
-            pipe.send(answer)
+            pipe.send(attempt(work, partition))
         except OSError:
             return
         except Exception as fault:
             pipe.send((False, FactoryError(f"a result can not cross to another process: {fault}")))
+
+
+def attempt(work: Callable[[Any], Any], partition: Any) -> tuple[bool, Any]:
+    """Whether the work on a partition went well, and its result or its error, fit to cross to another process."""
+    try:
+        return True, work(partition)
+    except Exception as fault:
+        fault.add_note("".join(traceback.format_exception(fault)))
+        return False, _portable(fault)
 
 
 def _portable(fault: Exception) -> Exception:

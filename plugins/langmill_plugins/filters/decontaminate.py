@@ -2,197 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
-from langmill.api import Choice, Drop, Field, Filter, Flag, Row, Split, StepContext, Text, words
-from langmill_plugins.filters.wording import Sides, choice_key, digest, distinct, folded, shingles, word_list
+from langmill.api import (
+    DatasetFilter,
+    Drop,
+    Facts,
+    Field,
+    RecipeError,
+    Row,
+    Signed,
+    Split,
+    StepContext,
+    missing_package,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    import pyarrow as pa
 
-    Hashes: TypeAlias = npt.NDArray[np.uint64]
-
-# Words or characters to an n-gram. 13 words is what published contamination checks use; 20 characters of Chinese or Japanese
-# hold about as many words. A side with fewer than FEWEST grams is a stock phrase as likely as not ("which of the following is
-# the most likely diagnosis in this patient" has 12 words) and is compared whole, never by its grams alone.
-GRAM = {"word": 13, "character": 20}
-FEWEST = 8
+FACTS = 65_536  # facts read at once
 
 
-class Decontaminate(Filter):
-    """Drops rows that give away a test or dev row of an earlier data set.
+class Decontaminate(DatasetFilter):
+    """Drops rows that give away a test or dev row of a data set that a model is scored on.
 
     A row is dropped as `contaminated`, with the test row's id and the evidence, when
 
     - it is of the same family as a test row, or a test row is among its ancestors (so a translation of a test row, or a
       parallel edition of the same exam, is a test row);
-    - it says the same: the same text, the same question with the same answer, or the same question with the same options
-      in whatever order;
+    - it says the same, letter case, width, spacing and punctuation apart: the same text, the same question with the same
+      answer, or the same question with the same options, in whatever order and with whatever letters before them;
     - it holds at least `threshold` of the n-grams of a test row's question, or of its question and options together, or
-      asks the same question and holds as much of its answer: 13 words where a language is cut by words, 20 characters
-      where it is cut by characters. A side with fewer than 8 n-grams is compared whole only.
+      asks the same question and holds as much of its answer, or a few of what it is asked about: 13 words where a language
+      is cut by words, 20 characters where it is cut by characters. A side with fewer than 8 n-grams is never compared so,
+      nor a question with fewer than 20 where there are other options or another answer to compare;
+    - it is a test item with a word or two changed: 0.6 of the shingles of its question and of its options, and the same
+      question or the same right answer; the same options and right answer, and 0.6 of its question letter by letter; or a
+      text that holds 0.9 of question and options;
+    - it is of the family of a row that is dropped so: the other languages of one item go with it.
 
     The default is low because one changed word spoils 13 n-grams: at 0.3 the same questions of two years of Spanish exams
-    are found in spite of their edits, and ten of 2,171 FrenchMedMCQA items hold that much of a dev item.
+    are found in spite of their edits.
     """
 
     splits: tuple[Split, ...] = Field(("train",), description="splits this step acts on; rows of other splits pass")
-    against: str = Field(description="the earlier data set whose test and dev rows must not be given away")
+    against: str | tuple[str, ...] = Field(
+        "eval", description="the data sets whose test and dev rows must not be given away; eval: all that eval: asks"
+    )
     threshold: float = Field(0.3, gt=0, le=1, description="share of a test row's n-grams that gives it away")
 
-    _index: Any = PrivateAttr(None)
+    _known: Any = PrivateAttr(None)
 
-    def judge(self, rows: Sequence[Row], context: StepContext) -> list[Drop | Flag | None]:
-        """One verdict a row; the first call reads the test rows."""
-        if self._index is None:
-            self._index = _Index.of(
-                (row for split in ("test", "dev") for row in context.rows(self.against, split)), _cutter(context)
-            )
-        found = (self._index.evidence(row, self.threshold) for row in rows)
-        return [Drop("contaminated", evidence) if evidence else None for evidence in found]
+    def sign(self, rows: Sequence[Row], context: StepContext) -> Signed:
+        """Key: the family. Facts: what a row gives away, with the evidence. The first call reads the test rows."""
+        import pyarrow as pa
+        import xxhash
 
+        families = [xxhash.xxh3_64_intdigest(row.family.encode("utf-8", "surrogatepass")) for row in rows]
+        hits = self._giveaways(context).evidence(rows)
+        facts = {
+            "family": pa.array(families, pa.uint64()),
+            "like": pa.array([hit.test if hit else "" for hit in hits], pa.string()),
+            "detail": pa.array([f"{hit.kind}: {hit.detail}" if hit else "" for hit in hits], pa.string()),
+        }
+        keys = {"row": pa.array(range(len(rows)), pa.int32()), "key": facts["family"]}
+        return Signed(pa.record_batch(keys), pa.record_batch(facts))
 
-Cutter: TypeAlias = Callable[[str, str], "Hashes"]
-
-
-@dataclass
-class _Probe:
-    """One side of a test row: how many n-grams it has, and the question a row must ask for the side to count."""
-
-    id: str
-    side: str
-    grams: int
-    question: bytes = b""
-
-
-@dataclass
-class _Index:
-    """What is known of the test rows: ids, families, wordings and n-grams. Holds hashes, not text."""
-
-    cut: Cutter
-    ids: dict[str, str] = field(default_factory=dict)
-    families: dict[str, str] = field(default_factory=dict)
-    wordings: dict[bytes, tuple[str, str]] = field(default_factory=dict)
-    probes: list[_Probe] = field(default_factory=list)
-    grams: Any = None
-    owners: Any = None
-
-    @classmethod
-    def of(cls, rows: Iterable[Row], cut: Cutter) -> _Index:
-        """The index of test rows."""
+    def decide(
+        self, buckets: Iterator[pa.RecordBatch], facts: Facts, context: StepContext
+    ) -> Iterator[tuple[int, Drop]]:
+        """The rows with evidence, then the rest of their families."""
         import numpy as np
 
-        index = cls(cut)
-        grams: list[Hashes] = []
-        for row in rows:
-            index.ids.setdefault(row.id, row.id)
-            for parent in row.origin.parents:
-                index.ids.setdefault(parent, row.id)
-            index.families.setdefault(row.family, row.id)
-            for what, key in _wordings(row):
-                index.wordings.setdefault(key, (row.id, what))
-            for side, texts, question in _probed(row):
-                found = index.cut_all(texts, row.language)
-                if len(found) >= FEWEST:
-                    index.probes.append(_Probe(row.id, side, len(found), question))
-                    grams.append(found)
-        owners: Any = np.repeat(np.arange(len(grams)), [len(found) for found in grams])
-        whole = np.concatenate(grams) if grams else np.empty(0, np.uint64)
-        order = np.argsort(whole, kind="stable")
-        index.grams, index.owners = whole[order], owners[order]
-        return index
+        families: dict[int, str] = {}
+        dropped: Any = np.zeros(len(facts), np.bool_)
+        for start in range(facts.held, len(facts), FACTS):
+            table = facts.take(np.arange(start, min(start + FACTS, len(facts))))
+            for place, (family, like, detail) in enumerate(
+                zip(*(column.to_pylist() for column in table.columns), strict=True)
+            ):
+                if like:
+                    families.setdefault(family, like)
+                    dropped[start + place] = True
+                    yield start + place, Drop("contaminated", detail, like)
+        given = np.array(sorted(families), np.uint64)
+        for batch in buckets:
+            keys, positions = batch.column("key").to_numpy(), batch.column("position").to_numpy()
+            mine = np.isin(keys, given) & ~dropped[positions]
+            for key, position in zip(keys[mine].tolist(), positions[mine].tolist(), strict=True):
+                like = families[key]
+                yield position, Drop("contaminated", f"other edition: of the family of a row that repeats {like}", like)
 
-    def cut_all(self, texts: Iterable[str], language: str) -> Hashes:
-        """The distinct n-grams of several texts, none across two texts."""
-        import numpy as np
+    def _giveaways(self, context: StepContext) -> Any:
+        if self._known is None:
+            try:
+                from langmill_plugins.filters.giveaways import Giveaways
+            except ImportError:
+                raise missing_package("decontaminate", "numba", "data") from None
+            self._known = Giveaways.of(self._held_out(context), context, self.threshold)
+        return self._known
 
-        runs = [self.cut(text, language) for text in texts]
-        return distinct(np.concatenate(runs)) if runs else np.empty(0, np.uint64)
-
-    def evidence(self, row: Row, threshold: float) -> str:
-        """Why a row gives a test row away; empty when it does not."""
-        if row.family in self.families:
-            return f"family: same family as {self.families[row.family]}"
-        for ancestor in (row.id, *row.origin.parents):
-            if ancestor in self.ids:
-                return f"ancestry: {ancestor} is, or became, {self.ids[ancestor]}"
-        for _, key in _wordings(row):
-            if key in self.wordings:
-                known, what = self.wordings[key]
-                return f"{what}: as in {known}"
-        return self._overlap(row, threshold)
-
-    def _overlap(self, row: Row, threshold: float) -> str:
-        import numpy as np
-
-        mine = self.cut_all(_told(row), row.language)
-        starts: Any = np.searchsorted(self.grams, mine, side="left")
-        ends: Any = np.searchsorted(self.grams, mine, side="right")
-        hits = [self.owners[starts[index] : ends[index]] for index in np.flatnonzero(ends > starts)]
-        if not hits:
-            return ""
-        owners, counts = np.unique(np.concatenate(hits), return_counts=True)
-        question, best = _question(row), (0.0, "")
-        for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
-            probe = self.probes[owner]
-            if count / probe.grams > best[0] and probe.question in (b"", question):
-                best = count / probe.grams, f"overlap: {count / probe.grams:.2f} of the {probe.side} of {probe.id}"
-        return best[1] if best[0] >= threshold else ""
-
-
-def _cutter(context: StepContext) -> Cutter:
-    """Cuts a text into n-grams the language's way; a text shorter than one n-gram has none."""
-
-    def cut(text: str, language: str) -> Hashes:
-        by = context.pack(language).need("text").shingles.by
-        found = shingles(text, by, GRAM[by])
-        return found[:0] if len(found) == 1 else found
-
-    return cut
-
-
-def _wordings(row: Row) -> Iterable[tuple[str, bytes]]:
-    """Keys under which two rows say the same, each with its name."""
-    sides = Sides.of(row.body)
-    yield "same text", digest(("text", folded(words(row.body))))
-    if sides.question:
-        question = folded("\n".join(sides.question))
-        yield "same question and answer", digest(("asked", question, *sorted(map(folded, sides.answer))))
-    if isinstance(row.body, Choice):
-        yield "same question and options", digest(("choice", *choice_key((row.body.question,), row.body.options)))
-
-
-def _question(row: Row) -> bytes:
-    """Stands for what a row asks, punctuation apart."""
-    asked = (row.body.question,) if isinstance(row.body, Choice) else Sides.of(row.body).question
-    return digest(("question", *word_list("\n".join(asked))))
-
-
-def _probed(row: Row) -> Iterable[tuple[str, tuple[str, ...], bytes]]:
-    """The sides of a test row that must not be found elsewhere, and the question that must go with them.
-
-    A passage that a question is asked about is none: other questions are asked about it, too. Nor is an answer without its
-    question: one paragraph on heredity answers for a hundred diseases.
-    """
-    sides = Sides.of(row.body)
-    if isinstance(row.body, Choice):
-        yield "question", (row.body.question,), b""
-        yield "question and options", (row.body.question, *sides.options), b""
-    elif isinstance(row.body, Text):
-        yield "text", sides.answer, b""
-    else:
-        yield "question", sides.question, b""
-        yield "answer", sides.answer, _question(row)
-
-
-def _told(row: Row) -> tuple[str, ...]:
-    """Everything a row says."""
-    if isinstance(row.body, Choice):
-        return (row.body.context or "", row.body.question, *row.body.options, row.body.explanation or "")
-    sides = Sides.of(row.body)
-    return (*sides.question, *sides.answer)
+    def _held_out(self, context: StepContext) -> Iterator[Row]:
+        """The rows that must not be given away: test, dev, and whatever else is asked."""
+        names = context.held_against(self.against)
+        if not names:
+            raise RecipeError(f"{context.place}: there is no eval:, so nothing to hold rows against: name data sets")
+        for name in names:
+            for split in dict.fromkeys(("test", "dev", *context.benchmarks.get(name, ()))):
+                yield from context.rows(name, split)

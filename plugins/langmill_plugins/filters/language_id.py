@@ -2,164 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, model_validator
 
 from langmill.api import (
     Body,
     Chat,
     Choice,
+    Context,
     Drop,
     Field,
     Filter,
     Flag,
+    MissingInput,
     Pack,
     Row,
     StepContext,
     Text,
-    missing_package,
-    packaged_model,
-)  # fmt: skip
-from langmill_plugins.filters.scripts import KANA, han_reading, letters_by_script, scripts_of
+)
 
 if TYPE_CHECKING:
-    from collections import Counter
+    from langmill_plugins.filters.identifiers import Identifier
+    from langmill_plugins.filters.sides import Side
 
-LONGEST = 4000  # characters of a side that the model reads; the scripts are counted over all of it
-FOREIGN = 0.3  # below this share of letters in its own scripts a text is not in its language, drug names or not
-SURE = 0.9  # what it takes to drop a row for one side when another reads as it should: names of diseases mislead
-TELLING = 0.2  # above this share of its letters, kana or hangul name the language
-EAST_ASIAN = {"ja", "ko", "wuu", "yue", "zh"}  # of a text without one of their letters the model is mistaken
-
-
-class Reading(NamedTuple):
-    """What a text reads as: a label of lid.176, empty when it can not be told; its score, 0 to 1; and whether the letters
-    themselves say so, which outweighs any score."""
-
-    label: str
-    score: float
-    by_script: bool = False
+SURE = 0.9  # what it takes to drop a row where less is known than usual: names of diseases mislead
+FEW = 60  # weight of letters below which a side may be a name or a title
+BRIEF = 100  # characters below which the options are read together with the question
 
 
 class LanguageId(Filter):
     """Drops rows that are not written in the language they claim.
 
-    Two witnesses: the scripts of the letters (kana is Japanese, hangul Korean, Han without kana Chinese or Japanese by
-    their national character sets), and fastText's lid.176 for what scripts do not tell. The question and the answer of a
-    chat are judged apart, and so are the question of a choice item and its explanation; options are often names in Latin
-    letters and count only where the question alone is too short. A row none of whose sides has `least_characters`
-    letters gets the flag `too_short_to_tell` and is kept; where the model is less sure than `min_score` that it reads
-    another language, or less sure than 0.9 while another side reads as claimed, it gets the flag `language_unsure`.
+    Two witnesses: the scripts of the letters (kana is Japanese, hangul Korean, Han without kana Chinese or Japanese by their
+    national character sets), and a model for what scripts do not tell. The question and the answer of a chat are judged
+    apart, and so are the question of a choice item and its explanation; options are often names in Latin letters and
+    are read with a question that is short. Each side is read passage by passage: where less than `least_share` of it is in
+    the claimed language the row is dropped as `mixed_language` (a sentence left untranslated, English reasoning in a Korean
+    answer), and a smaller foreign passage leaves the flag `foreign_passage`. Names, abbreviations, references and
+    titles are no passages.
+
+    A row none of whose sides has `least_characters` letters gets the flag `too_short_to_tell`, or is dropped for it. A
+    language of the recipe's must score `min_score` for a row to be dropped as `wrong_language`, any other language 0.9,
+    and so must both where the side is under 60 letters or another side reads as claimed; a row that is spared so gets the flag
+    `language_unsure`.
     """
 
+    identifier: Literal["fasttext", "eldc"] = Field(
+        "fasttext", description="the model: fastText's lid.176, or the package eldc, which is several times as fast"
+    )
+    model: str | None = Field(
+        None, description="path of another fastText model than the packaged lid.176.ftz, GlotLID's for one"
+    )
     min_score: float = Field(0.5, ge=0, le=1, description="least score of another language that drops a row")
+    least_share: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="least share of a side's text that must be in the claimed language; 0 tells no mixtures",
+    )
     least_characters: int = Field(
         20, ge=1, description="letters below which a side is not judged; a Han, kana or hangul letter counts as three"
     )
-    model: str | None = Field(None, description="path of another fastText model than the packaged lid.176.ftz")
+    too_short: Literal["keep", "drop"] = Field("keep", description="what becomes of rows that are too short to tell")
 
-    _model: Any = PrivateAttr(None)
+    _identifier: Identifier | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _one_model(self) -> LanguageId:
+        if self.model and self.identifier != "fasttext":
+            raise ValueError(f"model: is a fastText model, identifier: is {self.identifier}; leave one of them out")
+        return self
+
+    def files(self, context: Context) -> list[Path]:
+        """The model, when it is not the packaged one."""
+        return [path for path in (context.path(self.model),) if path.is_file()] if self.model else []
 
     def judge(self, rows: Sequence[Row], context: StepContext) -> list[Drop | Flag | None]:
-        """Verdicts; the model sees all sides of the batch at once."""
-        least = self.least_characters
-        sides = [(index, name, text) for index, row in enumerate(rows) for name, text in _sides(row.body, least)]
-        letters = [letters_by_script(text) for _, _, text in sides]
-        long = [_weight(counts) >= least for counts in letters]
-        claims = [context.pack(rows[index].language) for index, _, _ in sides]
-        readings: list[Reading | None] = [
-            by_script(text, counts, pack) if enough else None
-            for (_, _, text), counts, pack, enough in zip(sides, letters, claims, long, strict=True)
+        """Verdicts; scripts and model see all passages of the batch at once."""
+        from langmill_plugins.filters.passages import passages
+        from langmill_plugins.filters.sides import labels_of, read_sides
+
+        packs = {row.language: context.pack(row.language) for row in rows}
+        own = {code: labels_of(pack) for code, pack in packs.items()}
+        # English, because models and translators fall back on it, whatever the recipe's languages are.
+        known = {"en", *(label for pack in context.languages.values() for label in labels_of(pack))}
+        sides = [
+            (index, name, text)
+            for index, row in enumerate(rows)
+            for name, text in _sides(row.body, packs[row.language])
         ]
-        ask = [index for index, reading in enumerate(readings) if long[index] and reading is None]
-        answers = self._predict([sides[index][2] for index in ask], context)
-        for index, scores in zip(ask, answers, strict=True):
-            readings[index] = self._weigh(scores, letters[index], claims[index])
-        told: list[list[tuple[str, Reading]]] = [[] for _ in rows]
-        for (index, name, _), reading in zip(sides, readings, strict=True):
-            if reading is not None:
-                told[index].append((name, reading))
-        return [_verdict(found, context.pack(row.language)) for row, found in zip(rows, told, strict=True)]
-
-    def _weigh(self, scores: Mapping[str, float], letters: Counter[str], pack: Pack) -> Reading:
-        """The claimed language if it is the likeliest; another one if the model, or the script, is sure of it."""
-        own = set(pack.identity.lid_labels)
-        mine = sum(score for label, score in scores.items() if label in own)
-        if any(letters[name] for name in ("CJK", "HANGUL", *KANA)):
-            others = [item for item in scores.items() if item[0] not in own]
-        else:
-            others = [item for item in scores.items() if item[0] not in own | EAST_ASIAN]
-        label, best = max(others, key=lambda item: item[1], default=("", 0.0))
-        share = own_share(letters, pack)
-        if share < FOREIGN:
-            return Reading(label or "another script", 1 - share, True)
-        if mine >= best:
-            return Reading(pack.identity.lid_labels[0], mine)
-        return Reading(label, best) if best >= self.min_score else Reading("", best)
-
-    def _predict(self, texts: Sequence[str], context: StepContext) -> Iterable[dict[str, float]]:
-        """Scores by label, likeliest five. Asked with a list: one string at a time fails under NumPy 2."""
-        if not texts:
-            return []
-        if self._model is None:
-            self._model = _load(self.model and str(context.path(self.model)), context.offline)
-        lines = [" ".join(text[:LONGEST].split()).encode("utf-8", "replace").decode("utf-8") for text in texts]
-        labels, scores = self._model.predict(lines, k=5)
+        claims = [packs[rows[index].language] for index, _, _ in sides]
+        cut = [
+            passages(text, _in_latin(pack)) if self.least_share else [text]
+            for (_, _, text), pack in zip(sides, claims, strict=True)
+        ]
+        identifier = self._open(context)
+        for code, labels in own.items():
+            if identifier.labels.isdisjoint(labels):
+                raise MissingInput(
+                    f"{context.place}: the model does not know {packs[code].identity.name} "
+                    f"(lid_labels: {', '.join(packs[code].identity.lid_labels)}): take another identifier: or model:"
+                )
+        read = read_sides(cut, claims, identifier, known, self.least_characters)
+        told: list[list[tuple[str, Side]]] = [[] for _ in rows]
+        for (index, name, _), side in zip(sides, read, strict=True):
+            if side is not None:
+                told[index].append((name, side))
         return [
-            {label.removeprefix("__label__"): float(score) for label, score in zip(names, values, strict=True)}
-            for names, values in zip(labels, scores, strict=True)
+            self._verdict(found, row.language, own[row.language], known) for row, found in zip(rows, told, strict=True)
         ]
 
+    def _open(self, context: StepContext) -> Identifier:
+        from langmill_plugins.filters.identifiers import Eldc, FastText
 
-def by_script(text: str, letters: Counter[str], pack: Pack) -> Reading | None:
-    """What the scripts alone tell about a text that claims a pack's language; None when the model must be asked.
+        if self._identifier is None:
+            path = str(context.path(self.model)) if self.model else None
+            self._identifier = Eldc() if self.identifier == "eldc" else FastText(path, context.offline)
+        return self._identifier
 
-    Han without kana that the national character sets do not tell is believed to be what it claims, except that twenty
-    such characters in a row of Japanese would be odd: then the model says.
-    """
-    total = letters.total()
-    kana, hangul, han = (sum(letters[name] for name in names) / total for names in (KANA, ("HANGUL",), ("CJK",)))
-    if kana > TELLING:
-        return Reading("ja", kana + han, True)
-    if hangul > FOREIGN:
-        return Reading("ko", hangul, True)
-    if kana + han > FOREIGN:
-        told = han_reading(text) or ("ja" if kana else "")
-        if not told and "ja" in pack.identity.lid_labels and letters["CJK"] >= 20:
-            return None
-        claimed = next((label for label in pack.identity.lid_labels if label in ("zh", "ja")), "zh")
-        return Reading(told or claimed, kana + han, True)
-    return None
-
-
-def own_share(letters: Counter[str], pack: Pack) -> float:
-    """The share of letters that are in the scripts of a pack's language; 1 when a script is not known here."""
-    own = scripts_of(pack.identity.scripts)
-    return sum(letters[name] for name in own) / letters.total() if own else 1.0
-
-
-def _verdict(told: Sequence[tuple[str, Reading]], pack: Pack) -> Drop | Flag | None:
-    """One verdict of the readings of a row's sides."""
-    if not told:
-        return Flag("too_short_to_tell")
-    own = any(reading.label in pack.identity.lid_labels for _, reading in told)
-    unsure = False
-    for name, reading in told:
-        if reading.label and reading.label not in pack.identity.lid_labels:
-            if reading.by_script or reading.score >= SURE or not own:
-                return Drop("wrong_language", f"{name} claims {pack.code}, reads {reading.label} {reading.score:.2f}")
-            unsure = True
-        unsure = unsure or not reading.label
-    return Flag("language_unsure") if unsure else None
+    def _verdict(
+        self, told: Sequence[tuple[str, Side]], code: str, own: Collection[str], known: Collection[str]
+    ) -> Drop | Flag | None:
+        """One verdict of the sides of a row."""
+        if not told:
+            return Drop("too_short_to_tell") if self.too_short == "drop" else Flag("too_short_to_tell")
+        as_claimed = any(side.reading.label in own for _, side in told)
+        flag = None
+        for name, side in told:
+            label, score, by_script = side.reading
+            if label and label not in own:
+                careful = side.weight < FEW or as_claimed or label not in known
+                if by_script or score >= (max(SURE, self.min_score) if careful else self.min_score):
+                    return Drop("wrong_language", f"{name} claims {code}, reads {label} {score:.2f}")
+            if side.foreign > 1 - self.least_share:
+                return Drop(
+                    "mixed_language", f"{name} claims {code}, {side.foreign:.2f} of it reads {side.foreign_label}"
+                )
+            if label not in own:
+                flag = Flag("language_unsure")
+            elif side.foreign and not flag:
+                flag = Flag("foreign_passage")
+        return flag
 
 
-def _weight(letters: Counter[str]) -> int:
-    return sum(times * (3 if name in ("CJK", "HANGUL", *KANA) else 1) for name, times in letters.items())
+def _in_latin(pack: Pack) -> bool:
+    return pack.identity.scripts == ("Latn",)
 
 
-def _sides(body: Body, least: int) -> list[tuple[str, str]]:
+def _sides(body: Body, pack: Pack) -> list[tuple[str, str]]:
     """The pieces of a body that are judged apart, each with the word a person calls it by."""
     match body:
         case Text(text=text):
@@ -171,16 +164,8 @@ def _sides(body: Body, least: int) -> list[tuple[str, str]]:
                 if (text := "\n".join(message.content for message in messages if message.role == role)).strip()
             ]
         case Choice(question=question, options=options, explanation=explanation, context=context):
-            asked = f"{context or ''}\n{question}"
-            if _weight(letters_by_script(asked)) < least:
+            asked = f"{context}\n{question}" if context else question
+            # In a script of its own the question alone tells, and options in Latin letters would only blur it.
+            if len(asked) < BRIEF and _in_latin(pack):
                 asked = "\n".join((asked, *options))
             return [("question", asked), *([("explanation", explanation)] if explanation else [])]
-
-
-def _load(path: str | None, offline: bool) -> Any:
-    try:
-        import fasttext
-    except ImportError:
-        raise missing_package("language_id", "fasttext", "data") from None
-    fasttext.FastText.eprint = lambda *words, **options: None  # it warns on stderr at every load
-    return fasttext.load_model(path or str(packaged_model("lid.176.ftz", offline).path))

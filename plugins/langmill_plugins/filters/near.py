@@ -1,144 +1,196 @@
-"""Candidate pairs verified, joined into clusters, and one row kept for each neighbourhood."""
+"""Rows that are near one another, found among the rows of a bucket: verified, joined into clusters, all but the best dropped.
+
+Nothing is held for a row but the number of its cluster. Facts are read about BLOCK_BYTES at a time and forgotten.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from langmill.api import Choice, Drop, Row
-from langmill_plugins.filters.exact import rank
-from langmill_plugins.filters.wording import Sides
+from langmill.api import Drop, Facts
 
-S = TypeVar("S")
-OPEN = 4096  # rows read at once to be compared
-COMPARED = 1000  # most earlier rows of one bucket that a row is compared with, the nearest ones
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
 
+    Positions: TypeAlias = npt.NDArray[np.int64]
+    Records: TypeAlias = tuple[npt.NDArray[np.uint64], Positions]
 
-@dataclass(frozen=True)
-class _Seen(Generic[S]):
-    """A row as the comparison needs it."""
-
-    id: str
-    position: int
-    rank: int
-    source: str
-    length: int
-    sets: S
+RECORDS = 1 << 20  # records of buckets looked at together
+BLOCK_BYTES = 1 << 26
+FIRST_ROWS = 1 << 14  # rows read at once until their size is known
+APART = 1 << 20  # pairs remembered as not near, 8 bytes each; a forgotten one is compared again
 
 
-class Near(Generic[S]):
-    """Takes buckets of candidates, answers with drops.
+class Sets(NamedTuple):
+    """The sides of some rows as comparing.py takes them."""
 
-    Holds ids and positions of candidates only; rows are read ``OPEN`` at a time and forgotten. Clusters are the
-    connected parts of the graph of verified pairs. Inside a cluster rows are taken best first, and a row is dropped
-    when it is near one that was kept: a chain of small changes never drops a row that is far from all that stay.
+    values: npt.NDArray[np.uint32]
+    offsets: Positions
+    kinds: npt.NDArray[np.int8]
+    scratch: npt.NDArray[np.uint64]
+
+
+class Near:
+    """Finds which rows to drop.
+
+    Two rows of a bucket are compared unless they are of one cluster by then; in a bucket of more than comparing.WINDOW rows
+    each is compared with so many before it, so that boilerplate costs no square. Which rows are compared depends on the
+    buckets alone, not on how they are cut into batches. A row that is near one of a cluster of thousands is compared
+    with the last comparing.KEPT that were kept of it.
     """
 
-    def __init__(
-        self,
-        threshold: float,
-        fetch: Callable[[Sequence[str]], Mapping[str, Row]],
-        sets: Callable[[Row], S],
-        likeness: Callable[[S, S, float], float],
-    ):
-        self.threshold, self.fetch, self.sets, self.likeness = threshold, fetch, sets, likeness
-        self.ids: dict[int, str] = {}
-        self.parent: dict[int, int] = {}
-        self.apart: set[tuple[int, int]] = set()
-        self.waiting: list[list[int]] = []
-        self.rows_waiting = 0
+    def __init__(self, facts: Facts, threshold: float):
+        import numpy as np
 
-    def add(self, bucket: Sequence[tuple[int, str]]) -> None:
-        """Candidates of one band: (position, id), all to be compared with each other."""
-        members = sorted({position for position, _ in bucket})
-        if not self._open(members):
-            return
-        self.ids.update(bucket)
-        self.waiting.append(members)
-        self.rows_waiting += len(members)
-        if self.rows_waiting >= OPEN:
-            self._verify()
+        self.facts, self.threshold = facts, threshold
+        self.parent: Any = np.arange(len(facts), dtype=np.int32 if len(facts) < 1 << 31 else np.int64)
+        self.apart: Any = np.zeros(APART, np.uint64)
+        self.compared, self.bytes_read, self.rows_read = 0, 0, 0
 
-    def drops(self) -> Iterator[tuple[str, Drop]]:
-        """The rows to drop, clusters in order of their first row."""
-        self._verify()
-        clusters: dict[int, list[int]] = {}
-        for position in sorted(self.parent):
-            clusters.setdefault(self._root(position), []).append(position)
-        queue: list[list[int]] = []
-        for members in clusters.values():
-            queue.append(members)
-            if sum(map(len, queue)) >= OPEN:
-                yield from self._settle(queue)
-                queue = []
-        yield from self._settle(queue)
+    def drops(self, buckets: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Drop]]:
+        """Positions of the rows to drop: inside a cluster rows are taken best first, and a row is dropped when it is near one that
+        was kept. A chain of small changes thus never drops a row that is far from all that stay."""
+        from langmill_plugins.filters import comparing
 
-    # --- clusters ---
+        for keys, positions in _blocks(buckets):
+            self._join(keys, positions)
+        comparing.flatten(self.parent)
+        for members in self._clusters():
+            yield from self._settle(members)
 
-    def _root(self, position: int) -> int:
-        """The first row of a row's cluster; shortens the way there."""
-        root = position
-        while (above := self.parent.get(root, root)) != root:
-            root = above
-        while (above := self.parent.get(position, position)) != root:
-            self.parent[position] = root
-            position = above
-        return root
+    def _join(self, keys: Any, positions: Positions) -> None:
+        import numpy as np
 
-    def _join(self, one: int, other: int) -> None:
-        low, high = sorted((self._root(one), self._root(other)))
-        self.parent[low] = low
-        self.parent[high] = low
+        from langmill_plugins.filters import comparing
 
-    def _open(self, members: Sequence[int]) -> bool:
-        """Whether a bucket may still hold a pair that was not decided."""
-        if len(members) > 32:
-            first = self._root(members[0])
-            return any(self._root(member) != first for member in members)
-        return any(
-            (earlier, member) not in self.apart and self._root(earlier) != self._root(member)
-            for index, member in enumerate(members)
-            for earlier in members[:index]
-        )
+        start = 0
+        open = comparing.undecided(keys, positions, self.parent, self.apart)
+        keys, positions = keys[open], positions[open]
+        while start < len(keys):
+            end = min(start + self._rows(), len(keys))
+            some, own = (part[max(0, start - comparing.WINDOW) : end] for part in (keys, positions))
+            start = end
+            open = comparing.undecided(some, own, self.parent, self.apart)
+            some, own = some[open], own[open]
+            if len(some):
+                read, rows = np.unique(own, return_inverse=True)
+                sets = self._sets(self._take(read))
+                self.compared += comparing.join(
+                    some, own, rows, self.parent, self.apart, *sets[:3], self.threshold, sets.scratch
+                )
 
-    # --- rows ---
+    def _clusters(self) -> Iterator[Positions]:
+        """The rows of clusters, cluster by cluster; as many whole clusters at once as can be read at once, at least one."""
+        import numpy as np
 
-    def _read(self, positions: Sequence[int]) -> dict[int, _Seen[S]]:
-        rows = self.fetch([self.ids[position] for position in positions])
-        return {position: self._seen(rows[self.ids[position]], position) for position in positions}
+        joined = np.flatnonzero(self.parent != np.arange(len(self.parent), dtype=self.parent.dtype))
+        members = np.union1d(joined, self.parent[joined])
+        members = members[np.argsort(self.parent[members], kind="stable")]
+        ends: Any = np.flatnonzero(np.diff(self.parent[members], append=-1)) + 1
+        start = 0
+        while start < len(members):
+            first = int(np.searchsorted(ends, start, side="right"))
+            last = int(np.searchsorted(ends, start + self._rows(), side="right")) - 1
+            end = int(ends[max(first, last)])
+            yield members[start:end]
+            start = end
 
-    def _seen(self, row: Row, position: int) -> _Seen[S]:
-        explained = row.body.explanation if isinstance(row.body, Choice) else None
-        length = sum(map(len, Sides.of(row.body).answer)) + len(explained or "")
-        return _Seen(row.id, position, rank(row), row.origin.source, length, self.sets(row))
+    def _settle(self, members: Positions) -> Iterator[tuple[int, Drop]]:
+        import numpy as np
 
-    def _verify(self) -> None:
-        todo = [members for members in self.waiting if self._open(members)]
-        self.waiting, self.rows_waiting = [], 0
-        seen = self._read(sorted({member for members in todo for member in members}))
-        for members in todo:
-            for index, member in enumerate(members):
-                for earlier in members[max(0, index - COMPARED) : index]:
-                    pair = (earlier, member)
-                    if pair in self.apart or self._root(earlier) == self._root(member):
-                        continue
-                    if self.likeness(seen[earlier].sets, seen[member].sets, self.threshold) >= self.threshold:
-                        self._join(earlier, member)
-                    else:
-                        self.apart.add(pair)
+        from langmill_plugins.filters import comparing
 
-    def _settle(self, clusters: Sequence[Sequence[int]]) -> Iterator[tuple[str, Drop]]:
-        seen = self._read([member for members in clusters for member in members])
-        for members in clusters:
-            rows = [seen[member] for member in members]
-            order = {source: index for index, source in enumerate(dict.fromkeys(row.source for row in rows))}
-            kept: list[_Seen[S]] = []
-            for row in sorted(rows, key=lambda row: (row.rank, order[row.source], -row.length, row.id)):
-                for better in kept:
-                    alike = self.likeness(better.sets, row.sets, self.threshold)
-                    if alike >= self.threshold:
-                        yield row.id, Drop("near_duplicate", f"Jaccard {alike:.2f} with {better.id}", better.id)
-                        break
-                else:
-                    kept.append(row)
+        members, ids, table = self._ordered(members)
+        clusters = self.parent[members]
+        held = members < self.facts.held
+        carried: Any = np.empty(0, np.int64)
+        start = 0
+        while start < len(members):
+            end = len(members) if table is not None else min(start + self._rows(), len(members))
+            places = np.concatenate((carried, np.arange(start, end)))
+            read, rows = np.unique(members[places], return_inverse=True)
+            sets = self._sets(self._take(read) if table is None else table)
+            fixed = held[places]
+            fixed[: len(carried)] = True
+            better, alike = comparing.settle(clusters[places], rows, fixed, *sets[:3], self.threshold, sets.scratch)
+            for record in np.flatnonzero(better >= 0).tolist():
+                kept = ids[places[better[record]]]
+                detail = f"Jaccard {alike[record]:.2f} with {kept}"
+                yield int(members[places[record]]), Drop("near_duplicate", detail, kept)
+            stay = places[better < 0]
+            carried = stay[clusters[stay] == clusters[end]][-comparing.KEPT :] if end < len(members) else stay[:0]
+            start = end
+
+    def _ordered(self, members: Positions) -> tuple[Positions, list[str], pa.Table | None]:
+        """Rows of some clusters, each cluster best first, and their ids; their facts, by position, if they were read at once."""
+        import numpy as np
+
+        places = np.sort(members)
+        records: list[tuple[Any, ...]] = []
+        start = 0
+        first: dict[tuple[int, str], int] = {}
+        while start < len(places):
+            some = places[start : start + self._rows()]
+            start += len(some)
+            table = self._take(some)
+            light = table.select(["rank", "source", "length", "id"]).to_pydict()
+            roots = self.parent[some].tolist()
+            for position, root, rank, source, length, id in zip(some.tolist(), roots, *light.values(), strict=True):
+                order = first.setdefault((root, source), position)
+                records.append((root, position >= self.facts.held, rank, order, -length, id, position))
+        records.sort()
+        ordered = np.array([record[-1] for record in records], np.int64)
+        return ordered, [record[-2] for record in records], table if len(some) == len(places) else None
+
+    # --- facts ---
+
+    def _rows(self) -> int:
+        """Rows that may be read at once, by the size of those that were."""
+        return max(1, BLOCK_BYTES * self.rows_read // self.bytes_read) if self.bytes_read else FIRST_ROWS
+
+    def _take(self, positions: Positions) -> pa.Table:
+        table = self.facts.take(positions)
+        self.rows_read += table.num_rows
+        self.bytes_read += table.nbytes
+        return table
+
+    def _sets(self, table: pa.Table) -> Sets:
+        import numpy as np
+
+        from langmill_plugins.filters import comparing
+
+        table = table.combine_chunks()
+        lists = table.column("shingles").chunk(0)
+        ends = np.empty((table.num_rows, 3), np.int64)
+        ends[:, 0] = table.column("question").to_numpy()
+        ends[:, 1] = ends[:, 0] + table.column("options").to_numpy()
+        starts = lists.offsets.to_numpy().astype(np.int64)
+        starts -= starts[0]
+        ends[:, :2] += starts[:-1, None]
+        ends[:, 2] = starts[1:]
+        longest = int(np.diff(starts).max())
+        scratch = np.zeros((comparing.places(2 * longest) + 1, 2), np.uint64)
+        kinds = table.column("kind").to_numpy()
+        return Sets(lists.flatten().to_numpy(), np.concatenate(([0], ends.reshape(-1))), kinds, scratch)
+
+
+def _blocks(buckets: Iterator[pa.RecordBatch]) -> Iterator[Records]:
+    """RECORDS records at a time; a bucket that is cut goes on with the records of it that a later one may be compared with."""
+    import numpy as np
+
+    from langmill_plugins.filters.comparing import WINDOW
+
+    keys: Any = np.empty(0, np.uint64)
+    positions: Any = np.empty(0, np.int64)
+    seen = 0
+    for batch in buckets:
+        keys = np.concatenate((keys, batch.column("key").to_numpy()))
+        positions = np.concatenate((positions, batch.column("position").to_numpy()))
+        while len(keys) >= seen + RECORDS:
+            yield keys[: seen + RECORDS], positions[: seen + RECORDS]
+            done = seen + RECORDS - WINDOW
+            keys, positions, seen = keys[done:], positions[done:], WINDOW
+    yield keys, positions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from langmill.api import Body, Chat, Field, Part, Row, RowFault, SourceContext, Split, Text
@@ -38,6 +39,17 @@ class Fields(Part):
     messages: str = Field("messages", description="field with a conversation, role and content; read first (chat)")
     text: str = Field("text", description="field of the running text (text)")
     title: str = Field("title", description="field with a heading, put above the text (text)")
+
+    def columns_of(self, present: Iterable[str]) -> list[str]:
+        """Those of the columns at hand that a field is read from, in their order."""
+        options = (self.options,) if isinstance(self.options, str) else self.options
+        body = {
+            "text": (self.title, self.text),
+            "chat": (self.messages, self.context, self.question, self.answer),
+            "choice": (self.question, self.answer, self.explanation, self.context, *options),
+        }[self.body]
+        wanted = {self.id, self.language_field, self.split, self.family, *body}
+        return [name for name in present if name in wanted]
 
     def entry(self, value: Any, position: str, place: str, split: Split | None) -> Entry:
         """A record under its own id, or its position; with its language as far as it is known before it is read."""

@@ -28,10 +28,12 @@ class PubMedQA(FileLoader):
         found = super().files(context)
         return sorted({*found, *(path.with_name(TESTED) for path in found if path.with_name(TESTED).is_file())})
 
+    def holds_records(self, path: Path) -> bool:
+        """Not the list of test articles."""
+        return path.name != TESTED
+
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One an article, named by its PubMed id."""
-        if path.name == TESTED:
-            return
         truth = path.with_name(TESTED)
         tested = set(json_document(truth, dict)) if truth.is_file() else set()
         for number, (article, value) in enumerate(json_document(path, dict).items(), start=1):

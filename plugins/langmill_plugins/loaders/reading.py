@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from langmill.api import MissingInput, RowFault
+from langmill.api import MissingInput, RowFault, missing_package
 
 LINE = 10_000_000  # bytes: no record of a text set comes near it
 WHOLE = 512_000_000  # bytes of a document that has to be in memory whole
@@ -107,7 +107,7 @@ def json_document(path: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> A
 def csv_rows(path: Path, delimiter: str, header: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
     """Records as ``column -> cell`` with the number of their first line. Without ``header`` the first record is it.
 
-    Raises MissingInput when there is no header to read.
+    Raises MissingInput when there is no header to read, or it names a column twice.
     """
     faults: dict[int, RowFault] = {}
 
@@ -129,15 +129,21 @@ def csv_rows(path: Path, delimiter: str, header: tuple[str, ...]) -> Iterator[tu
         except StopIteration:
             break
         except csv.Error as error:
+            if not names:
+                raise MissingInput(f"{path}:{first}: the names of the columns can not be read: {error}") from None
             yield first, RowFault("broken_line", str(error))
             continue
         broken = [faults.pop(number) for number in range(first, reader.line_num + 1) if number in faults]
         if broken:
+            if not names:
+                raise MissingInput(f"{path}:{first}: the names of the columns can not be read: {broken[0].detail}")
             yield first, broken[0]
         elif not any(cell.strip() for cell in cells):
             continue
         elif not names:
             names = cells
+            if twice := [name for name in names if name and names.count(name) > 1]:
+                raise MissingInput(f"{path}:{first}: two columns are named '{twice[0]}'")
         elif len(cells) != len(names):
             yield first, RowFault("broken_line", f"{len(cells)} cells, expected {len(names)}")
         else:
@@ -185,8 +191,10 @@ def sheet_rows(path: Path) -> Iterator[tuple[int, Any]]:
 
     Raises MissingInput when the file is no spreadsheet, unpacks to more than WHOLE bytes, or declares a document type.
     """
-    import openpyxl
-
+    try:
+        import openpyxl
+    except ImportError:
+        raise missing_package("reading a spreadsheet", "openpyxl", "data") from None
     with readable(path):
         try:
             _safe_archive(path)

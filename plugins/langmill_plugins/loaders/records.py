@@ -6,6 +6,7 @@ countable reason, and becomes a reject with file and line; the others are not to
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from abc import abstractmethod
@@ -36,6 +37,8 @@ SPLIT_WORDS: Mapping[str, Split] = {
     "validation": "dev",
     "test": "test",
 }
+# Zero-width characters, direction marks and control bytes alone are no text.
+VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 
 
 class Entry(NamedTuple):
@@ -49,9 +52,10 @@ class Entry(NamedTuple):
 
 
 class FileLoader(Loader):
-    """A source made of files."""
+    """A source made of files. A file that can not be read is a reject, unless none of them can: then it is an error."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+    _named: tuple[Path | None, str] = (None, "")
 
     def files(self, context: Context) -> list[Path]:
         """The source's files; of a folder those that the format can be."""
@@ -68,11 +72,30 @@ class FileLoader(Loader):
         """Whether a file found in the source's folder belongs to the set."""
         return path.suffix.lower() in self.suffixes
 
+    def holds_records(self, path: Path) -> bool:
+        """Whether a file holds records; one that only tells about those of others does not."""
+        return True
+
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
-        """Every record as a row or as a reject, in the files' order. A second record of one name is a reject."""
+        """Every record as a row or as a reject, in the files' order. A second record of one name is a reject, and so is a
+        file that holds none or breaks off. Raises MissingInput when files can not be read and the others hold nothing."""
         seen: set[str] = set()
-        for path in self.files(context):
-            yield from self.rows_of(self.entries(path, context), seen, context)
+        broken: MissingInput | None = None
+        for path in filter(self.holds_records, self.files(context)):
+            before = len(seen)
+            try:
+                yield from self.rows_of(self.entries(path, context), seen, context)
+            except MissingInput as fault:
+                broken = broken or fault
+                yield self._unread(path, "unreadable_file", str(fault).replace(str(path), path.name), context)
+            else:
+                if len(seen) == before:
+                    yield self._unread(path, "no_records", f"{path.name}: holds no record", context)
+        if broken and not seen:
+            raise broken
+
+    def _unread(self, path: Path, reason: str, detail: str, context: SourceContext) -> Reject:
+        return context.reject(".".join(self.parts(path, context)), reason, detail[:500])
 
     def rows_of(self, entries: Iterator[Entry], seen: set[str], context: SourceContext) -> Iterator[Row | Reject]:
         """The rows and rejects of records; ``seen`` are the names met so far in the source, and grows."""
@@ -104,7 +127,9 @@ class FileLoader(Loader):
 
     def position(self, path: Path, context: SourceContext, number: int | str) -> str:
         """A record's name by its place: the file below the source's folder, without its ending, and a number."""
-        return f"{'.'.join(self.parts(path, context))}-{number}"
+        if self._named[0] is not path:  # asked of every record
+            self._named = path, ".".join(self.parts(path, context))
+        return f"{self._named[1]}-{number}"
 
     def parts(self, path: Path, context: SourceContext) -> tuple[str, ...]:
         """Folders and stem of a file below the part of ``path`` that the recipe spells out."""
@@ -141,11 +166,15 @@ def name_of(value: Any) -> str:
 
 def text_of(value: Any, name: str, *, optional: bool = False) -> str:
     """A cell as text, stripped. Raises RowFault: ``no_NAME`` when it is empty, wrong_type, broken_text."""
-    if isinstance(value, float) and value != value:
+    if value is None and optional:
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
         value = None
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
         raise RowFault("wrong_type", f"{name} is a {type(value).__name__}, expected text")
     text = "" if value is None else str(value).strip()
+    if not VISIBLE.search(text):
+        text = ""
     if not text and not optional:
         raise RowFault(f"no_{name}", f"{name} is empty")
     if "\0" in text or (not text.isascii() and re.search("[\ud800-\udfff]", text)):

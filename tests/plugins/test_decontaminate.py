@@ -1,0 +1,347 @@
+"""Contamination: what gives a test row away is found in every layout and language, what only looks like it stays."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from langmill.api import (
+    Body,
+    Chat,
+    Choice,
+    Drop,
+    Loader,
+    Origin,
+    Row,
+    SourceContext,
+    Split,
+    StepContext,
+    Text,
+    packs_in,
+)
+from langmill_plugins.filters.decontaminate import Decontaminate
+from langmill_plugins.filters.items import Item, unlabelled, written_out
+from langmill_plugins.loaders.casimedicos import CasiMedicos
+from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
+from langmill_plugins.loaders.headqa import HeadQA
+from langmill_plugins.loaders.medqa import MedQA
+from langmill_plugins.loaders.medquad import MedQuad
+
+PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}
+LUNG = (
+    "Chronic obstructive disease narrows the airways for good. Smoking is its main cause, dust at work another. Breathing "
+    "out takes longer, air is trapped, and the chest becomes wide. Stopping to smoke slows the loss of function at any age."
+)
+QUESTION = (
+    "A man of 45 years comes with a cough that has lasted for three weeks, night sweats, fever in the evening and a loss of "
+    "six kilograms. He lived for a year in a crowded hostel. Which examination is needed first?"
+)
+ITEM = Choice(QUESTION, ("Sputum for acid-fast bacilli", "An exercise test", "A skin biopsy"), (0,))
+JA = "六十歳の男性。三か月前から労作時の息切れと下腿の浮腫が続き、昨夜から横になると苦しいため来院した。まず行う検査はどれか。"
+SHORT = Choice(
+    "Which vitamin is missing in a patient with scurvy?", ("Vitamin A", "Ascorbic acid", "Thiamine", "Folic acid"), (1,)
+)
+
+
+def row(
+    id: str,
+    body: Body,
+    *,
+    language: str = "en",
+    split: Split = "train",
+    family: str = "",
+    parents: tuple[str, ...] = (),
+) -> Row:
+    return Row(id, language, split, family or id, body, Origin("s", id, ("CC0-1.0",), parents))
+
+
+TESTS = [
+    row("t/1", ITEM, split="test", family="exam-7"),
+    row("t/2", Choice(JA, ("心エコー検査", "皮膚生検", "脳波検査"), (0,)), split="test", language="ja"),
+    row("t/3", Chat.of("What is (are) Glaucoma?", LUNG), split="dev"),
+    row("t/4", Text("A train row gives nothing away."), split="train"),
+    row("t/5", SHORT, split="test"),
+    row("t/6/translate.fr", Text("Une phrase traduite."), split="test", language="fr", parents=("t/6",)),
+]
+
+
+class Held:
+    """The facts of signed rows, at hand."""
+
+    held = 0
+
+    def __init__(self, table: pa.Table):
+        self.table = table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def take(self, positions: np.ndarray) -> pa.Table:
+        return self.table.take(pa.array(positions))
+
+
+def drops(
+    rows: Sequence[Row], tests: Iterable[Row] = TESTS, part: Decontaminate | None = None, piece: int = 3
+) -> dict[str, Drop]:
+    """What the filter drops of rows that the core signs in pieces."""
+    known = list(tests)
+    context = StepContext(
+        "datasets.x.steps[0]", 17, PACKS, Path(),
+        rows=lambda name, split: iter([item for item in known if name == "old" and item.split == split]),
+        benchmarks={"old": ("test",)},
+    )  # fmt: skip
+    part = part or Decontaminate()
+    signed = [part.sign(rows[start : start + piece], context) for start in range(0, len(rows), piece)]
+    keys = np.concatenate([one.keys.column("key").to_numpy() for one in signed])
+    positions = np.concatenate(
+        [one.keys.column("row").to_numpy() + piece * number for number, one in enumerate(signed)]
+    ).astype(np.int64)
+    shared = np.flatnonzero(np.isin(keys, [key for key, n in Counter(keys.tolist()).items() if n > 1]))
+    order = shared[np.lexsort((positions[shared], keys[shared]))]
+    bucket = pa.record_batch({"key": pa.array(keys[order]), "position": pa.array(positions[order])})
+    decided = list(part.decide(iter([bucket]), Held(pa.Table.from_batches([one.facts for one in signed])), context))
+    assert len(decided) == len({position for position, _ in decided}), "a row is dropped once"
+    assert all(drop.reason == "contaminated" and drop.like for _, drop in decided)
+    return {rows[position].id: drop for position, drop in decided}
+
+
+def kinds(*rows: Row) -> dict[str, tuple[str, str]]:
+    """The kind of evidence and the test row, by the row's id."""
+    return {id: (drop.detail.partition(":")[0], drop.like) for id, drop in drops(rows).items()}
+
+
+# --- items ---
+
+
+def test_letters_before_options_are_no_wording() -> None:
+    for options in (
+        ("A. Femur", "B. Tibia", "C. Talus"), ("(a) Femur", "(b) Tibia", "(c) Talus"), ("① Femur", "② Tibia", "③ Talus"),
+        ("１．Femur", "２．Tibia", "３．Talus"), ("А) Femur", "Б) Tibia", "В) Talus"), ("Femur", "Tibia", "Talus"),
+    ):  # fmt: skip
+        assert unlabelled(options) == ("Femur", "Tibia", "Talus"), options
+    for options in (
+        ("C. difficile", "E. coli"),
+        ("A. niger", "Candida"),
+        ("1.5 mg", "2.5 mg"),
+        ("1-5", "2-5"),
+        ("A-fibre", "B-fibre"),
+        ("A", "B"),
+        ("1", "2"),
+    ):
+        assert unlabelled(options) == options
+
+
+def test_an_item_written_out_is_read_back() -> None:
+    assert written_out("Which bone?\nA. Femur\nB) Tibia\nAnswer with a letter.") == ("Which bone?", ("Femur", "Tibia"))
+    assert written_out("下列哪项正确？\nA．甲\nB．乙")[1] == ("甲", "乙")
+    for text in ("Take these:\n2. water\n5. salt", "A. Femur\nB. Tibia", "Plain text.\nOf two lines.", ""):
+        assert written_out(text) == (text, ())
+    chat = row("a", Chat.of("Which bone?\n(1) Femur\n(2) Tibia", "(2)"))
+    assert Item.of(chat)[:3] == ("Which bone?", ("Femur", "Tibia"), ("(2)",))
+
+
+# --- evidence ---
+
+
+def test_relatives_are_found() -> None:
+    assert kinds(
+        row("a", Text("Something else."), family="exam-7"),
+        row("t/1/translate.fr", Text("Autre chose."), language="fr", parents=("t/1",)),
+        row("t/6", Text("What a test row was made of.")),
+        row("b", Text("Something else.")),
+    ) == {"a": ("family", "t/1"), "t/1/translate.fr": ("ancestry", "t/1"), "t/6": ("ancestry", "t/6/translate.fr")}
+
+
+def test_the_same_wording_is_found_in_any_layout() -> None:
+    order = (ITEM.options[2], ITEM.options[0], ITEM.options[1])
+    wide = "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in SHORT.question)
+    lettered = tuple(f"({letter}) {text}" for letter, text in zip("ABCD", SHORT.options, strict=True))
+    written = "\n".join([SHORT.question, *lettered])
+    same = "same question and options"
+    assert kinds(
+        row("a", ITEM),
+        row("b", Choice(QUESTION.upper(), order, (1,))),
+        row("c", replace(SHORT, question=wide.replace("?", " . "))),
+        row("d", replace(SHORT, options=lettered)),
+        row("e", Chat.of(written, "(B)")),
+        row("f", Text(written)),
+        row("g", Chat.of(SHORT.question, "ascorbic acid.")),
+        row("h", Chat.of("what is (are) glaucoma?", LUNG)),
+    ) == {
+        **dict.fromkeys("ab", (same, "t/1")), **dict.fromkeys("cdef", (same, "t/5")),
+        "g": ("same question and answer", "t/5"), "h": ("same question and answer", "t/3"),
+    }  # fmt: skip
+
+
+def test_what_only_looks_like_it_stays() -> None:
+    assert not drops(
+        [
+            row("a", Chat.of("What is (are) Glaucoma?", "Damage to the optic nerve by pressure.")),
+            row("b", Chat.of("What is emphysema?", LUNG)),  # a stock answer under another question
+            row("c", Text("A train row gives nothing away.")),
+            row("d", replace(SHORT, options=("Cobalamin", "Niacin", "Retinol", "Folic acid"), answers=(0,))),
+            row("e", replace(SHORT, question="Which vitamin is missing in a patient with beriberi?", answers=(2,))),
+            row("f", Choice(QUESTION[:80], ("a", "b"), (0,))),
+            row("g", Text("")),
+            row("h", Choice("?", ("+", "-"), (0,))),
+        ]
+    )
+
+
+def test_a_short_item_with_a_typo_is_found() -> None:
+    preamble = "Answer the following question of an exam.\nWhich vitamin is missing in a patient with scurvy?"
+    written = "\n".join([preamble, *(f"{n}. {text}" for n, text in enumerate(SHORT.options, 1)), "Answer:"])
+    assert kinds(
+        row("a", replace(SHORT, question=SHORT.question.replace("vitamin", "vitamine"))),
+        row("b", replace(SHORT, options=("Vitamin A", "Ascorbic acid", "Thiamin", "Folic acid"))),
+        row("c", replace(SHORT, options=("Vitamin A", "Ascorbic acids", "Thiamine", "Folic acid"))),
+        row("d", Chat.of(written, "2")),
+    ) == {**dict.fromkeys("acd", ("edited item", "t/5")), "b": ("same question and answer", "t/5")}
+
+
+def test_overlap_is_found_in_both_kinds_of_script_and_told_with_its_wording() -> None:
+    spoilt = QUESTION.replace("45 years", "52 years")
+    found = drops(
+        [
+            row("a", Text(f"A case to begin with. {spoilt} Tuberculosis has to be thought of.")),
+            row("b", Text(f"症例を示す。{JA.replace('まず行う', '最初に行う')}"), language="ja"),
+            row("d", Chat.of("What is (are) glaucoma", f"{LUNG} Ask for help.")),
+        ]
+    )
+    assert found["a"].detail.startswith("overlap: 0.") and " of the question of t/1; " in found["a"].detail
+    assert '"years comes with a cough that has lasted for three weeks night sweats fever' in found["a"].detail
+    assert found["b"].like == "t/2" and "労作時の息切れと下腿の浮腫が続き" in found["b"].detail.replace("、", "")
+    assert found["d"].detail.startswith("overlap: 1.00 of the answer of t/3; ")
+    short = [row("e", Choice(QUESTION[:80], ("a", "b"), (0,)))]
+    assert not drops(short) and drops(short, part=Decontaminate(threshold=0.1))
+
+
+def test_the_other_languages_of_an_item_go_with_it_wherever_they_lie() -> None:
+    case = [row(f"cases/{code}.7", Text(f"Édition {code}"), language=code, family="cases/7") for code in ("fr", "en")]
+    other = [row(f"cases/{code}.8", Text(f"Edición {code}"), language=code, family="cases/8") for code in ("fr", "es")]
+    found = drops([case[0], *other, row("x", Text("x")), row("cases/es.7", ITEM, family="cases/7"), case[1]], piece=1)
+    assert {id: drop.detail.partition(":")[0] for id, drop in found.items()} == {
+        "cases/es.7": "same question and options", "cases/fr.7": "other edition", "cases/en.7": "other edition",
+    }  # fmt: skip
+    assert {drop.like for drop in found.values()} == {"t/1"}
+
+
+def test_it_acts_on_train_rows_and_reads_the_tests_once() -> None:
+    asked: list[str] = []
+
+    def rows(name: str, split: Split | None) -> Iterator[Row]:
+        asked.append(f"{name} {split}")
+        return iter([item for item in TESTS if item.split == split])
+
+    part = Decontaminate()
+    context = StepContext("x", 17, PACKS, Path(), rows=rows, benchmarks={"old": ("test",), "seen": ("train",)})
+    for _ in range(3):
+        assert part.sign([row("a", ITEM)], context).facts.column("like").to_pylist() == ["t/1"]
+    assert asked == ["old test", "old dev", "seen test", "seen dev", "seen train"]
+    named = Decontaminate(against=("old", "eval", "older"))
+    assert context.held_against(named.against) == ("old", "seen", "older")
+
+
+NASTY = [
+    "", " ", "\ud800 lone surrogate of a text that is long enough to be judged", "\x00\x01\x02 control bytes in the text",
+    "\u202e\u200f right-to-left marks \u202c in a text of English words", "🩺💉🧬" * 30, "\ufffd" * 20, "ａ" * 50, "1" * 100,
+    "e\u0301" * 40, "𒀀𒀁𒀂" * 20, "word " * 40_000, "字" * 100_000, "A. a\n" * 1000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", ["en", "ja"])
+def test_nothing_that_can_be_read_stops_it(code: str) -> None:
+    rows = []
+    for index, text in enumerate(NASTY):
+        rows.append(row(f"text/{index}", Text(text), language=code))
+        rows.append(row(f"chat/{index}", Chat.of(text, text), language=code))
+        rows.append(row(f"choice/{index}", Choice(text, (text, "b"), (0,), explanation=text), language=code))
+    tests = [replace(item, id=f"t/{item.id}", family="t", split="test") for item in rows]
+    assert set(drops(rows, [replace(item, id=item.id, split="test") for item in rows])) == {item.id for item in rows}
+    found = drops(rows, tests, piece=100)
+    long = {f"{kind}/{index}" for kind in ("text", "chat", "choice") for index in (2, 4)}
+    assert long <= set(found)
+
+
+# --- the public sets ---
+
+DATA = Path(os.environ.get("FACTORY_DATA", ""))
+needs_data = pytest.mark.skipif("FACTORY_DATA" not in os.environ, reason="FACTORY_DATA is not set")
+SETS: dict[str, Callable[[], Loader]] = {
+    "five": lambda: MedQA(path="$data_dir/medqa-usmle", license="x"),
+    "four": lambda: MedQA(path="$data_dir/medqa-usmle-4opt", license="x"),
+    "medquad": lambda: MedQuad(path="$data_dir/medquad", license="x"),
+    "french": lambda: FrenchMedMCQA(path="$data_dir/frenchmedmcqa", license="x"),
+    "headqa": lambda: HeadQA(path="$data_dir/headqa", license="x"),
+    "casimedicos": lambda: CasiMedicos(path="$data_dir/casimedicos", license="x"),
+}
+
+
+@lru_cache
+def load(name: str) -> tuple[Row, ...]:
+    loader = SETS[name]()
+    context = SourceContext("sources.s", 17, PACKS, Path(), DATA, source=name, license="x", splits=loader.splits)
+    return tuple(item for item in loader.load(context) if isinstance(item, Row))
+
+
+def as_split(rows: Iterable[Row], split: Split) -> list[Row]:
+    return [replace(item, split=split) for item in rows]
+
+
+@needs_data
+@pytest.mark.data
+def test_test_items_are_found_among_training_rows() -> None:
+    train, tests = as_split(load("four"), "train"), as_split(load("five"), "test")
+    assert set(drops(train, tests, piece=500)) == {item.id for item in train}
+    others = [item for item in load("headqa") if item.language == "en"][:500]
+    assert not drops(as_split(others, "train"), tests, piece=500)
+
+
+@needs_data
+@pytest.mark.data
+def test_an_exam_of_one_year_is_clean_of_another_but_for_repeated_items() -> None:
+    rows = [item for item in load("headqa") if item.language == "es"]
+    found = drops(
+        [item for item in rows if item.split == "train"], [item for item in rows if item.split == "dev"], piece=500
+    )
+    assert 1 <= len(found) <= 20
+
+
+@needs_data
+@pytest.mark.data
+def test_one_exam_in_two_sets_is_found_with_its_translations() -> None:
+    exams, cases = as_split(load("headqa"), "test"), as_split(load("casimedicos"), "train")
+    found = drops(cases, exams, piece=500)
+    families = {item.family for item in cases if item.id in found}
+    assert len(families) >= 85  # 97 are told to be in both; some need a picture and are not read
+    assert {item.id for item in cases if item.family in families} == set(found)
+    assert any(id.startswith("casimedicos/fr.") for id in found)
+
+
+@needs_data
+@pytest.mark.data
+def test_generic_stems_and_other_answers_stay() -> None:
+    french = load("french")
+    found = drops(
+        [item for item in french if item.split == "train"], [item for item in french if item.split == "dev"], piece=500
+    )
+    assert 1 <= len(found) <= 15
+    rows = load("medquad")
+    seen: dict[str, Row] = {}
+    again = []
+    for item in rows:
+        assert isinstance(item.body, Chat)
+        first = seen.setdefault(item.body.question, item)
+        if first is not item and isinstance(first.body, Chat) and first.body.answer != item.body.answer:
+            again.append(item)
+    assert len(again) > 700
+    taken = drops(again, as_split(seen.values(), "test"), piece=500)
+    assert len(taken) <= 30 and all(" of the answer of " in drop.detail for drop in taken.values())
