@@ -34,7 +34,8 @@ from langmill.tables import read_rows, read_table, table_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SIGNED_ROWS = 16_000  # rows to a signed file, about
+SIGNED_ROWS = 16_000  # rows to a signed file, about, of a large data set
+SIGNED_FILES = 200  # about the most signed files there are: all of them are open at once
 DROPS = 10_000  # drops held as Python objects before they are packed
 
 
@@ -206,8 +207,9 @@ def acting(part: Filter, source: Partition) -> Any:
 
 
 def _groups(partitions: Sequence[Partition]) -> Iterator[list[Partition]]:
-    """Neighbours, SIGNED_ROWS to a group; of a small data set fewer, so that all cores have work."""
-    most = min(SIGNED_ROWS, max(1, sum(part.rows for part in partitions) // 16))
+    """Neighbours, SIGNED_ROWS to a group; of a small data set fewer, so that all cores have work, of a huge one more."""
+    rows = sum(part.rows for part in partitions)
+    most = max(min(SIGNED_ROWS, rows // 16), rows // SIGNED_FILES, 1)
     group: list[Partition] = []
     for part in partitions:
         group.append(part)

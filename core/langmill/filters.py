@@ -53,8 +53,8 @@ class Facts(Protocol):
     @property
     def held(self) -> int: ...
     def __len__(self) -> int: ...
-    def take(self, positions: npt.NDArray[np.int64]) -> pa.Table:
-        """The facts at these positions, which are ascending and distinct."""
+    def take(self, positions: npt.NDArray[np.int64], columns: Sequence[str] | None = None) -> pa.Table:
+        """The facts at these positions, which are ascending and distinct; some columns, or all."""
         ...
 
 

@@ -148,9 +148,11 @@ def merge_keys(files: Sequence[SignedFile], ranges: Sequence[KeyRange], out: Pat
 
     def write(temporary: Path) -> None:
         schema = pa.schema([("key", pa.uint64()), ("position", pa.int64())])
-        with pa.ipc.new_file(temporary, schema) as writer:
+        with ExitStack() as stack:
+            readers = [_opened(file.keys_path, stack) if file.keys else None for file in files]
+            writer = stack.enter_context(pa.ipc.new_file(temporary, schema))
             for each in ranges:
-                key, position = _shared(*_keys_in(files, each))
+                key, position = _shared(*_keys_in(files, readers, each))
                 for start, end in _cuts(key):
                     columns = [pa.array(key[start:end]), pa.array(position[start:end])]
                     writer.write_batch(pa.record_batch(columns, schema=schema))
@@ -180,8 +182,8 @@ class FactsOnDisk:
     def __len__(self) -> int:
         return self.starts[-1]
 
-    def take(self, positions: Positions) -> pa.Table:
-        """The facts at these positions, which are ascending and distinct."""
+    def take(self, positions: Positions, columns: Sequence[str] | None = None) -> pa.Table:
+        """The facts at these positions, which are ascending and distinct; some columns, or all."""
         import numpy as np
         import pyarrow as pa
 
@@ -189,13 +191,13 @@ class FactsOnDisk:
         cuts: Any = np.searchsorted(positions, self.starts).tolist()
         for file, start, (low, high) in zip(self.files, self.starts, pairwise(cuts), strict=False):
             if low < high:
-                found += _facts_of(file, positions[low:high] - start)
+                found += _facts_of(file, positions[low:high] - start, columns)
         if not found:
             raise IndexError("no positions to take, or none that was signed")
         return pa.Table.from_batches(found)
 
 
-def _facts_of(file: SignedFile, places: Positions) -> list[pa.RecordBatch]:
+def _facts_of(file: SignedFile, places: Positions, columns: Sequence[str] | None) -> list[pa.RecordBatch]:
     """Records of one file, copied: its pages are in memory no longer than this call takes."""
     import numpy as np
     import pyarrow as pa
@@ -206,22 +208,28 @@ def _facts_of(file: SignedFile, places: Positions) -> list[pa.RecordBatch]:
     with pa.memory_map(str(file.facts_path)) as handle, pa.ipc.open_file(handle) as reader:
         for number, (low, high) in enumerate(pairwise(cuts)):
             if low < high:
-                found.append(reader.get_batch(number).take(pa.array(places[low:high] - starts[number])))
+                batch = reader.get_batch(number)
+                batch = batch.select(list(columns)) if columns else batch
+                found.append(batch.take(pa.array(places[low:high] - starts[number])))
     return found
 
 
-def _keys_in(files: Sequence[SignedFile], wanted: KeyRange) -> tuple[Any, Any]:
+def _opened(path: Path, stack: ExitStack) -> Any:
+    import pyarrow as pa
+
+    return stack.enter_context(pa.ipc.open_file(stack.enter_context(pa.OSFile(str(path)))))
+
+
+def _keys_in(files: Sequence[SignedFile], readers: Sequence[Any], wanted: KeyRange) -> tuple[Any, Any]:
     """The keys of a range from all files, with positions."""
     import numpy as np
-    import pyarrow as pa
 
     keys: list[Any] = [np.empty(0, np.uint64)]
     positions: list[Any] = [np.empty(0, np.int64)]
     start = 0
-    for file in files:
-        if file.keys:
-            with pa.OSFile(str(file.keys_path)) as handle, pa.ipc.open_file(handle) as reader:
-                batch = reader.get_batch(wanted.slot)
+    for file, reader in zip(files, readers, strict=True):
+        if reader is not None:
+            batch = reader.get_batch(wanted.slot)
             key, row = batch.column("key").to_numpy(), batch.column("row").to_numpy()
             if wanted.bits > SLOT_BITS:
                 mine = key >> np.uint64(64 - wanted.bits) == wanted.prefix

@@ -31,6 +31,8 @@ from langmill.whole import write_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FORMAT = 2
+"""Of what lies in a run's folder; work kept in another format is done again."""
 LOCK_NAME = "recipe.lock.yaml"
 
 
@@ -311,5 +313,5 @@ def file_hash(path: Path) -> str:
 
 def key_of(*facts: object) -> str:
     """The name of a piece of work: a hash of everything that decides its result."""
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False, default=str)
+    text = json.dumps([FORMAT, *facts], sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:20]

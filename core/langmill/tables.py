@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,36 +99,24 @@ def rejects_to_table(rejects: Sequence[Reject]) -> pa.Table:
     return _table(records, schema)
 
 
-def content_hash(rows: Iterable[Row]) -> str:
-    """sha256 of all that the rows are, in order: what a partition is, whatever file it lies in."""
-    return table_hash(rows_to_table(list(rows)))
-
-
-def table_hash(table: pa.Table) -> str:
-    """The content_hash of the rows that rows_to_table made this table of, which a slice or a file's table is not."""
-    digest = hashlib.sha256()
-    for column in table.columns:
-        for buffer in (buffer for chunk in column.chunks for buffer in chunk.buffers()):
-            # Its size goes first, so that bytes can not pass from one column to the next. A column without nulls has no
-            # buffer that tells which they are.
-            digest.update(f"{-1 if buffer is None else buffer.size} ".encode())
-            digest.update(buffer or b"")
-    return digest.hexdigest()
-
-
 def write_table(path: Path, table: pa.Table, facts: Mapping[str, Any] | None = None) -> None:
     """Write a table whole, as zstd Parquet, with ``facts`` (plain JSON) in the file's own metadata."""
-    import pyarrow.parquet as pq
-
     if facts is not None:
         table = table.replace_schema_metadata({"langmill": json.dumps(facts, sort_keys=True, ensure_ascii=False)})
-    words = [name for name in WORDS if name in table.schema.names]
-    write_whole(
-        path,
-        lambda temporary: pq.write_table(
-            table, temporary, compression="zstd", use_dictionary=words, write_statistics=words
-        ),
-    )
+
+    def write(temporary: Path) -> None:
+        with table_writer(temporary, table.schema) as writer:
+            writer.write_table(table)
+
+    write_whole(path, write)
+
+
+def table_writer(path: Path, schema: pa.Schema) -> Any:
+    """A pyarrow.parquet.ParquetWriter, zstd, for tables that need not be in memory at once."""
+    import pyarrow.parquet as pq
+
+    words = [name for name in WORDS if name in schema.names]
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=words, write_statistics=words)
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -185,10 +172,3 @@ def read_table(path: Path) -> pa.Table:
 def table_rows(table: pa.Table) -> Iterator[Row]:
     """The rows of a table, in order."""
     yield from map(_row, *(column.to_pylist() for column in table.columns))
-
-
-def table_writer(path: Path, schema: pa.Schema) -> Any:
-    """A pyarrow.parquet.ParquetWriter that writes as write_table does, for tables that do not fit in memory."""
-    import pyarrow.parquet as pq
-
-    return pq.ParquetWriter(path, schema, compression="zstd")

@@ -6,19 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langmill.content import content_hash
 from langmill.errors import FactoryError
 from langmill.rows import Chat, Choice, Drop, Mark, Message, Origin, Reject, Row, Text
 from langmill.tables import (
-    content_hash,
     read_facts,
     read_rejects,
     read_rows,
+    read_table,
     rejects_to_table,
     rows_to_table,
+    table_rows,
     write_table,
 )
 from langmill.whole import write_text
@@ -52,7 +55,12 @@ def test_any_rows_come_back_as_they_were(tmp_path_factory, items):
     write_table(path, rows_to_table(items), {"n": len(items)})
     assert list(read_rows(path)) == items
     assert read_facts(path) == {"n": len(items)}
-    assert content_hash(read_rows(path)) == content_hash(items)
+    assert content_hash(read_table(path)) == content_hash(rows_to_table(items))
+    table = rows_to_table([*items, *items])
+    assert content_hash(table.slice(len(items))) == content_hash(rows_to_table(items)), "a slice is what it shows"
+    pieces = pa.concat_tables([table.slice(0, len(items)), table.slice(len(items))])
+    assert content_hash(pieces) == content_hash(table), "in one piece or in two"
+    assert list(table_rows(table)) == [*items, *items]
 
 
 def test_rejects_come_back_with_and_without_a_row(tmp_path):
@@ -68,7 +76,22 @@ def test_rejects_come_back_with_and_without_a_row(tmp_path):
 def test_the_hash_is_of_the_rows_and_not_of_the_file(tmp_path):
     one = Row("s/1", "en", "train", "s/1", Text("a"), Origin("s", "1", ("x",)))
     two = Row("s/1", "en", "train", "s/1", Text("b"), Origin("s", "1", ("x",)))
-    assert content_hash([one]) != content_hash([two]) != content_hash([one, two])
+    hashes = [content_hash(rows_to_table(items)) for items in ([one], [two], [one, two], [two, one], [])]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_the_hash_tells_nothing_from_nothing_said():
+    def hashed(**columns):
+        return content_hash(pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()}))
+
+    text, texts, pair = pa.string(), pa.list_(pa.string()), pa.struct([("a", pa.string()), ("b", pa.int32())])
+    different = [
+        hashed(x=(["a", ""], text)), hashed(x=(["a", None], text)), hashed(x=(["", "a"], text)), hashed(y=(["a", ""], text)),
+        hashed(x=([["a"], ["b"]], texts)), hashed(x=([["a", "b"], []], texts)), hashed(x=([["a", "b"], None], texts)),
+        hashed(x=([{"a": "p", "b": 1}], pair)), hashed(x=([{"a": None, "b": 1}], pair)), hashed(x=([None], pair)),
+        hashed(x=([{"a": "p", "b": None}], pair)), hashed(x=(["ab", "c"], text)), hashed(x=(["a", "bc"], text)),
+    ]  # fmt: skip
+    assert len(set(different)) == len(different)
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):

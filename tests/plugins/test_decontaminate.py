@@ -242,6 +242,7 @@ def test_it_acts_on_train_rows_and_reads_the_tests_once() -> None:
         return iter([item for item in TESTS if item.split == split])
 
     part = Decontaminate()
+    assert (part.splits, part.against) == (("train",), "eval")
     context = StepContext("x", 17, PACKS, Path(), rows=rows, benchmarks={"old": ("test",), "seen": ("train",)})
     for _ in range(3):
         assert part.sign([row("a", ITEM)], context).facts.column("like").to_pylist() == ["t/1"]

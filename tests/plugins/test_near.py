@@ -55,9 +55,9 @@ class InMemory:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def take(self, positions: npt.NDArray[np.int64]) -> pa.Table:
+    def take(self, positions: npt.NDArray[np.int64], columns: Sequence[str] | None = None) -> pa.Table:
         assert (np.diff(positions) > 0).all()
-        return self.table.take(pa.array(positions))
+        return self.table.select(list(columns or self.table.column_names)).take(pa.array(positions))
 
 
 def row(id: str, body: Body, *, language: str = "en", split: Split = "train", source: str = "s") -> Row:

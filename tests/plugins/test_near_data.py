@@ -71,8 +71,8 @@ class InMemory:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def take(self, positions: npt.NDArray[np.int64]) -> pa.Table:
-        return self.table.take(pa.array(positions))
+    def take(self, positions: npt.NDArray[np.int64], columns: Sequence[str] | None = None) -> pa.Table:
+        return self.table.select(list(columns or self.table.column_names)).take(pa.array(positions))
 
 
 @lru_cache

@@ -45,8 +45,8 @@ def plain(text: str, by: By, size: int, tag: int) -> list[int]:
         for word in word_list(text):
             value = 0
             for letter in word:
-                value = (value + ord(letter) + 1) * 0x9E3779B97F4A7C15 & FULL
-            units.append(mixed(value))
+                value = value * 257 + ord(letter) + 1 & FULL
+            units.append(value)
     width = min(size, len(units))
     found = []
     for start in range(len(units) - width + 1 if width else 0):

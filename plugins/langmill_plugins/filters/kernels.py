@@ -1,7 +1,7 @@
 """Compiled loops over the bytes of texts: code points, words, shingles, and the band keys of MinHash."""
 
 # Types are inferred by the compiler, for what it is called with.
-# mypy: allow-untyped-defs, disable-error-code="var-annotated"
+# mypy: allow-untyped-defs, disable-error-code="var-annotated,assignment"
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 P = np.uint64(0x9E3779B97F4A7C15)
-_29, _33 = np.uint64(29), np.uint64(33)
+_1, _8, _29, _33 = np.uint64(1), np.uint64(8), np.uint64(29), np.uint64(33)
 _FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _POINTS, _GAP, _TOGETHER = 0x110000, 0x110001, 0x110002  # see folding.py
 ASCII, RAW, FOLDED = 0, 1, 2
@@ -42,104 +42,89 @@ def _point(data, place):
 
 
 @njit(cache=True, nogil=True)
-def bound_together(data, starts, table):
-    """For each text whether it holds a code point that can not be folded by itself; shape (texts,), bool."""
-    found = np.zeros(len(starts) - 1, np.bool_)
-    for text in range(len(found)):
-        place, end = starts[text], starts[text + 1]
-        while place < end:
-            point, place = _point(data, place)
-            if table[point] == _TOGETHER:
-                found[text] = True
-                break
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _characters(data, place, end, raw, table, out):
-    """Writes each letter's code point plus one; how many there are. Not for ASCII alone, which is no faster."""
-    count = 0
-    while place < end:
+def _characters(data, place, points, raw, table, out):
+    """Writes each letter's code point plus one, of a text of so many points; how many letters there are, and where the text
+    ends. -1 letters for a text with a point that can not be folded by itself."""
+    count, together = 0, False
+    for _ in range(points):
         point, place = _point(data, place)
         entry = np.int64(table[point])
-        if entry < _POINTS or (not raw and entry != _GAP):
-            out[count] = np.uint64((entry if raw else point) + 1)
-            count += 1
-    return count
+        together |= raw and entry == _TOGETHER
+        out[count] = np.uint64((entry if raw else point) + 1)
+        count += entry < _POINTS or (not raw and entry != _GAP)
+    return (-1 if together else count), place
 
 
 @njit(cache=True, nogil=True)
 def _ascii_words(text, table, out):
-    """_words() for ASCII: there is nothing to decode, and every byte is a letter or a gap."""
+    """_words() for ASCII: there is nothing to decode, and every byte is a letter or a gap. Without a branch, since where a word
+    ends can not be foretold: each step writes the word so far, and at a gap moves on."""
     count, word = 0, np.uint64(0)
     for byte in text:
-        entry = np.int64(table[byte])
-        if entry != _GAP:
-            word = (word + np.uint64(entry + 1)) * P
-        else:
-            out[count] = word
-            count += word != 0
-            word = np.uint64(0)
+        entry = np.uint64(table[byte])
+        gap = entry == np.uint64(_GAP)
+        out[count] = word
+        count += gap and word != 0
+        word = ((word << _8) + word + entry + _1) & (np.uint64(gap) - _1)
     out[count] = word
-    count += word != 0
-    for index in range(count):
-        out[index] = mixed(out[index])
-    return count
+    return count + (word != 0)
 
 
 @njit(cache=True, nogil=True)
-def _words(data, place, end, raw, table, out):
-    """Writes a hash for each word: a polynomial of its code points plus one, mixed; how many there are."""
-    count, word = 0, np.uint64(0)
-    while place < end:
+def _words(data, place, points, raw, table, out):
+    """Writes a number for each word: a polynomial of its code points plus one at 257, which takes a shift and two additions.
+    Words of up to seven letters out of one block of Unicode can not meet. Returns as _characters() does."""
+    count, word, together = 0, np.uint64(0), False
+    for _ in range(points):
         point, place = _point(data, place)
         entry = np.int64(table[point])
+        together |= raw and entry == _TOGETHER
         if entry < _POINTS or (not raw and entry != _GAP):
-            word = (word + np.uint64((entry if raw else point) + 1)) * P
+            word = (word << _8) + word + np.uint64(entry if raw else point) + _1
         elif entry == _GAP:
             out[count] = word
             count += word != 0
             word = np.uint64(0)
     out[count] = word
-    count += word != 0
-    for index in range(count):
-        out[index] = mixed(out[index])
-    return count
+    return (-1 if together else count + (word != 0)), place
 
 
 @njit(cache=True, nogil=True)
-def shingled(data, starts, forms, table, counts, by_word, sizes, tags, distinct):
-    """See shingling.cut. Text i is bytes starts[i] to starts[i + 1], of forms[i]; item j is the next counts[j] texts."""
+def shingled(data, points, forms, table, counts, by_word, sizes, tags, distinct):
+    """See shingling.cut. Text i is the next points[i] code points of the data, of forms[i]; item j is the next counts[j] texts.
+    The last array tells which texts must be folded before: of them nothing was cut."""
     offsets = np.zeros(len(counts) + 1, np.int64)
-    units = np.empty(np.max(np.diff(starts)) + 1 if len(forms) else 1, np.uint64)
-    values = np.empty(_room(starts, counts, by_word), np.uint64)
-    text, total = 0, 0
+    together = np.zeros(len(points), np.bool_)
+    units = np.empty(np.max(points) + 1 if len(points) else 1, np.uint64)
+    values = np.empty(_room(points, counts, by_word), np.uint64)
+    text, place, total = 0, 0, 0
     for item in range(len(counts)):
         first = total
         for _ in range(counts[item]):
-            begin, end, raw = starts[text], starts[text + 1], forms[text] != FOLDED
+            raw = forms[text] != FOLDED
             if not by_word[item]:
-                count = _characters(data, begin, end, raw, table, units)
+                count, place = _characters(data, place, points[text], raw, table, units)
             elif forms[text] == ASCII:
-                count = _ascii_words(data[begin:end], table, units)
+                count = _ascii_words(data[place : place + points[text]], table, units)
+                place += points[text]
             else:
-                count = _words(data, begin, end, raw, table, units)
-            total += _runs(units[:count], sizes[item], tags[item], values[total:])
+                count, place = _words(data, place, points[text], raw, table, units)
+            together[text] = count < 0
+            total += _runs(units[: max(0, count)], sizes[item], tags[item], values[total:])
             text += 1
         if distinct:
             total = first + _distinct(values[first:total])
         offsets[item + 1] = total
-    return values[:total].copy(), offsets
+    return values[:total].copy(), offsets, together
 
 
 @njit(cache=True, nogil=True)
-def _room(starts, counts, by_word):
+def _room(points, counts, by_word):
     """The most shingles that there can be: words have a gap between them."""
     text, room = 0, 0
     for item in range(len(counts)):
         for _ in range(counts[item]):
-            length = starts[text + 1] - starts[text]
-            room += (length + 1) // 2 if by_word[item] else length
+            room += (points[text] + 1) // 2 if by_word[item] else points[text]
             text += 1
     return room
 
@@ -151,14 +136,16 @@ def _runs(units, size, tag, out):
         return 0
     width = min(size, len(units))
     begin = np.uint64(tag << 8 | width)
-    for place in range(len(units) - width + 1):
-        run = units[place] + begin
-        for later in range(1, width):
-            run *= P
-            run ^= run >> _29
-            run += units[place + later]
-        out[place] = mixed(run)
-    return len(units) - width + 1
+    count = len(units) - width + 1
+    for place in range(count):  # step by step for all runs, so that each loop works on several at once
+        out[place] = units[place] + begin
+    for later in range(1, width):
+        for place in range(count):
+            run = out[place] * P
+            out[place] = (run ^ (run >> _29)) + units[place + later]
+    for place in range(count):
+        out[place] = mixed(out[place])
+    return count
 
 
 @njit(cache=True, nogil=True)

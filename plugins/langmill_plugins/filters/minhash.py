@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from langmill.api import Body, Choice, Drop, Facts, Field, IndexedFilter, Row, Signed, StepContext, Text
+from langmill.api import Choice, Drop, Facts, Field, IndexedFilter, Row, Signed, StepContext, Text
 from langmill_plugins.filters.exact import rank
 from langmill_plugins.filters.shingling import cut
 from langmill_plugins.filters.wording import Sides
@@ -49,18 +50,17 @@ class MinHash(IndexedFilter):
         import numpy as np
         import pyarrow as pa
 
-        bodies = [row.body for row in rows]
-        items = [side for body in bodies for side in _sides(body)]  # three a row
+        laid = _laid(rows)
+        counts = np.array(laid.counts, np.int64)
         words, sizes = _cuts(rows, context)
         tags = np.tile([QUESTION, OPTIONS, ANSWER], len(rows))
-        values, offsets = cut(items, np.repeat(words, 3), np.repeat(sizes, 3), tags, distinct=False)
+        values, offsets = cut(laid.texts, counts, np.repeat(words, 3), np.repeat(sizes, 3), tags, distinct=False)
         from langmill_plugins.filters import kernels
 
-        counts = np.diff(offsets).astype(np.int32)
+        held = np.diff(offsets).astype(np.int32)
         # Half of each hash is enough for facts: in one of 250,000 pairs of rows of 130 shingles two are taken for one.
         halves = (values >> np.uint64(32)).astype(np.uint32)
-        kinds = np.array([KINDS[body.kind] for body in bodies], np.int8)
-
+        kinds = np.array(laid.kinds, np.int8)
         bands, width = layout(self.threshold, self.permutations, self.recall)
         a, b = permutations(self.permutations)
         keys = kernels.band_keys(values, offsets, kinds, a, b, bands, width)
@@ -73,12 +73,12 @@ class MinHash(IndexedFilter):
                 {
                     "id": pa.array([row.id for row in rows], pa.string()),
                     "source": pa.array([row.origin.source for row in rows], pa.string()),
-                    "rank": pa.array([rank(row) for row in rows], pa.int8()),
-                    "length": pa.array([_length(body) for body in bodies], pa.int64()),
+                    "rank": pa.array(laid.ranks, pa.int8()),
+                    "length": pa.array(laid.lengths, pa.int64()),
                     "kind": kinds,
                     "shingles": pa.ListArray.from_arrays(offsets[::3].astype(np.int32), halves),
-                    "question": counts[::3],
-                    "options": counts[1::3],
+                    "question": held[::3],
+                    "options": held[1::3],
                 }
             ),
         )
@@ -117,8 +117,31 @@ def permutations(count: int) -> tuple[Factors, Factors]:
     return a, random.randint(0, 1 << 32, count, dtype=np.uint32)
 
 
-def _sides(body: Body) -> Sequence[Sequence[str]]:
-    return ((), (), (body.text,)) if isinstance(body, Text) else Sides.of(body)
+class _Laid(NamedTuple):
+    """Rows taken to pieces: texts of question, options and answer, of each how many (three a row), and of each row its kind,
+    its rank, and the characters of its answer and rationale."""
+
+    texts: list[str]
+    counts: list[int]
+    kinds: list[int]
+    ranks: list[int]
+    lengths: list[int]
+
+
+def _laid(rows: Sequence[Row]) -> _Laid:
+    ranks = [rank(row) for row in rows]
+    texts = [row.body.text for row in rows if isinstance(row.body, Text)]
+    if len(texts) == len(rows):  # a corpus is millions of these
+        return _Laid(texts, [0, 0, 1] * len(rows), [0] * len(rows), ranks, list(map(len, texts)))
+    laid = _Laid([], [], [], ranks, [])
+    for row in rows:
+        body, sides = row.body, Sides.of(row.body)
+        laid.texts.extend(chain.from_iterable(sides))
+        laid.counts.extend(map(len, sides))
+        laid.kinds.append(KINDS[body.kind])
+        explained = body.explanation if isinstance(body, Choice) else None
+        laid.lengths.append(sum(map(len, sides.answer)) + len(explained or ""))
+    return laid
 
 
 def _cuts(rows: Sequence[Row], context: StepContext) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
@@ -127,14 +150,9 @@ def _cuts(rows: Sequence[Row], context: StepContext) -> tuple[npt.NDArray[np.boo
 
     codes = [row.language for row in rows]
     cuts = {code: context.pack(code).need("text").shingles for code in set(codes)}
+    if len(cuts) == 1:
+        (each,) = cuts.values()
+        return np.full(len(codes), each.by == "word"), np.full(len(codes), each.size)
     by_word = {code: each.by == "word" for code, each in cuts.items()}
     size = {code: each.size for code, each in cuts.items()}
     return np.array([by_word[code] for code in codes], bool), np.array([size[code] for code in codes], np.int64)
-
-
-def _length(body: Body) -> int:
-    """Characters of the answer and its rationale."""
-    if isinstance(body, Text):
-        return len(body.text)
-    explained = body.explanation if isinstance(body, Choice) else None
-    return sum(map(len, Sides.of(body).answer)) + len(explained or "")

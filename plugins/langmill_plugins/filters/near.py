@@ -5,7 +5,7 @@ Nothing is held for a row but the number of its cluster. Facts are read about BL
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from langmill.api import Drop, Facts
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     Records: TypeAlias = tuple[npt.NDArray[np.uint64], Positions]
 
 RECORDS = 1 << 20  # records of buckets looked at together
-BLOCK_BYTES = 1 << 26
+BLOCK_BYTES = 1 << 24
 FIRST_ROWS = 1 << 14  # rows read at once until their size is known
 APART = 1 << 20  # pairs remembered as not near, 8 bytes each; a forgotten one is compared again
+
+
+SETS = ("kind", "shingles", "question", "options")  # the facts that a comparison needs
 
 
 class Sets(NamedTuple):
@@ -66,21 +69,22 @@ class Near:
 
         from langmill_plugins.filters import comparing
 
-        start = 0
-        open = comparing.undecided(keys, positions, self.parent, self.apart)
-        keys, positions = keys[open], positions[open]
-        while start < len(keys):
-            end = min(start + self._rows(), len(keys))
-            some, own = (part[max(0, start - comparing.WINDOW) : end] for part in (keys, positions))
-            start = end
-            open = comparing.undecided(some, own, self.parent, self.apart)
-            some, own = some[open], own[open]
-            if len(some):
-                read, rows = np.unique(own, return_inverse=True)
-                sets = self._sets(self._take(read))
-                self.compared += comparing.join(
-                    some, own, rows, self.parent, self.apart, *sets[:3], self.threshold, sets.scratch
-                )
+        seen = 0  # of the records that are left so many were compared with those before them
+        while True:
+            open = comparing.undecided(keys, positions, self.parent, self.apart)
+            seen = int(open[:seen].sum())
+            keys, positions = keys[open], positions[open]
+            if seen == len(keys):
+                return
+            end = min(seen + self._rows(), len(keys))
+            some, own = (part[max(0, seen - comparing.WINDOW) : end] for part in (keys, positions))
+            read, rows = np.unique(own, return_inverse=True)
+            sets = self._sets(self._take(read, SETS))
+            self.compared += comparing.join(
+                some, own, rows, self.parent, self.apart, *sets[:3], self.threshold, sets.scratch
+            )
+            done = max(0, end - comparing.WINDOW)
+            keys, positions, seen = keys[done:], positions[done:], end - done
 
     def _clusters(self) -> Iterator[Positions]:
         """The rows of clusters, cluster by cluster; as many whole clusters at once as can be read at once, at least one."""
@@ -151,8 +155,8 @@ class Near:
         """Rows that may be read at once, by the size of those that were."""
         return max(1, BLOCK_BYTES * self.rows_read // self.bytes_read) if self.bytes_read else FIRST_ROWS
 
-    def _take(self, positions: Positions) -> pa.Table:
-        table = self.facts.take(positions)
+    def _take(self, positions: Positions, columns: Sequence[str] | None = None) -> pa.Table:
+        table = self.facts.take(positions, columns)
         self.rows_read += table.num_rows
         self.bytes_read += table.nbytes
         return table

@@ -1,5 +1,7 @@
 """Compiled loops over hashes: keys of items, and how much of one set of grams another one holds."""
 
+# mypy: allow-untyped-decorators
+
 from __future__ import annotations
 
 from typing import TypeAlias

@@ -29,15 +29,16 @@ def shingled(
     """
     import numpy as np
 
-    count = len(items)
-    words, sizes, tags = (np.full(count, value) for value in (by == "word", size, tag))
-    return cut(items, words, sizes, tags, distinct)
+    texts = list(chain.from_iterable(items))
+    counts = np.fromiter(map(len, items), np.int64, len(items))
+    words, sizes, tags = (np.full(len(items), value) for value in (by == "word", size, tag))
+    return cut(texts, counts, words, sizes, tags, distinct)
 
 
 def cut(
-    items: Sequence[Sequence[str]], words: npt.NDArray[np.bool_], sizes: Offsets, tags: Offsets, distinct: bool
+    texts: Sequence[str], counts: Offsets, words: npt.NDArray[np.bool_], sizes: Offsets, tags: Offsets, distinct: bool
 ) -> tuple[Hashes, Offsets]:
-    """shingled() with a cut (by word or by character), a size and a tag for each item."""
+    """shingled() of the next counts[i] texts for each item i, with a cut (by word or by character), a size and a tag each."""
     import numpy as np
 
     try:
@@ -46,25 +47,14 @@ def cut(
         raise missing_package("shingling", "numba", "data") from None
     from langmill_plugins.filters.folding import table
 
-    texts = list(chain.from_iterable(items))
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    forms: Any = np.full(len(texts), kernels.ASCII, np.int8)
-    foreign = [index for index, text in enumerate(texts) if not text.isascii()]
-    if foreign:
-        forms[foreign] = kernels.RAW
-        data, starts = _joined([encoded[index] for index in foreign])
-        for index in np.array(foreign)[kernels.bound_together(data, starts, table())]:
-            encoded[index] = folded(texts[index]).encode("utf-8", "surrogatepass")
-            forms[index] = kernels.FOLDED
-    data, starts = _joined(encoded)
-    counts = np.fromiter(map(len, items), np.int64, len(items))
-    found: tuple[Hashes, Offsets] = kernels.shingled(data, starts, forms, table(), counts, words, sizes, tags, distinct)
-    return found
-
-
-def _joined(encoded: Sequence[bytes]) -> tuple[npt.NDArray[np.uint8], Offsets]:
-    import numpy as np
-
-    starts: Any = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=starts[1:])
-    return np.frombuffer(b"".join(encoded), np.uint8), starts
+    texts = list(texts)
+    forms: Any = np.where(np.fromiter(map(str.isascii, texts), np.bool_, len(texts)), kernels.ASCII, kernels.RAW)
+    for _ in range(2):
+        data = np.frombuffer("".join(texts).encode("utf-8", "surrogatepass"), np.uint8)
+        points = np.fromiter(map(len, texts), np.int64, len(texts))
+        values, offsets, together = kernels.shingled(data, points, forms, table(), counts, words, sizes, tags, distinct)
+        if not together.any():
+            break
+        for index in np.flatnonzero(together).tolist():
+            texts[index], forms[index] = folded(texts[index]), kernels.FOLDED
+    return values, offsets

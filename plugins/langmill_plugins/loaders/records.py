@@ -79,7 +79,7 @@ class FileLoader(Loader):
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
         """Every record as a row or as a reject, in the files' order. A second record of one name is a reject, and so is a
         file that holds none or breaks off. Raises MissingInput when files can not be read and the others hold nothing."""
-        seen: set[str] = set()
+        seen: set[int] = set()
         broken: MissingInput | None = None
         for path in filter(self.holds_records, self.files(context)):
             before = len(seen)
@@ -97,14 +97,14 @@ class FileLoader(Loader):
     def _unread(self, path: Path, reason: str, detail: str, context: SourceContext) -> Reject:
         return context.reject(".".join(self.parts(path, context)), reason, detail[:500])
 
-    def rows_of(self, entries: Iterator[Entry], seen: set[str], context: SourceContext) -> Iterator[Row | Reject]:
-        """The rows and rejects of records; ``seen`` are the names met so far in the source, and grows."""
+    def rows_of(self, entries: Iterator[Entry], seen: set[int], context: SourceContext) -> Iterator[Row | Reject]:
+        """The rows and rejects of records; ``seen`` are hashes of the names met so far in the source, and grows."""
         for entry in entries:
             record, again = entry.record, 1
-            while record in seen:
+            while hash(record) in seen:
                 again += 1
                 record = f"{entry.record}#{again}"
-            seen.add(record)
+            seen.add(hash(record))
             try:
                 if isinstance(entry.value, RowFault):
                     raise entry.value
