@@ -175,8 +175,8 @@ def compare(
     case: Case, folder: Path, seed: int, texts: Mapping[str, str], lengths: Mapping[str, Any], data: str | None
 ) -> dict[str, Any]:
     """One recipe planned and run, on a ledger of its own."""
-    from langmill.assembly import assemble
-    from langmill.plan import plan
+    from langmill.plan.forecast import plan
+    from langmill.recipe.assembly import assemble
 
     dice = random.Random(seed)
     there = [
@@ -255,8 +255,8 @@ def compare(
 def _run(assembly: Any, folder: Path, limit: int | None) -> float:
     """Make the recipe's data; what it cost in US dollars."""
     from langmill import run as runner
-    from langmill.ledger import Ledger
-    from langmill.store import RunFolder
+    from langmill.disk.store import RunFolder
+    from langmill.ledger.ledger import Ledger
 
     store = RunFolder(folder)
     runner.run(assembly, store, runner.Request("data", limit=limit), lambda event: None)

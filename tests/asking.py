@@ -16,9 +16,9 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from langmill.api import LLM, Answer, CallError, Context, Message, Price, Prompt
-from langmill.calls import BoundModel, Engine
+from langmill.calls.engine import BoundModel, Engine
 from langmill.errors import RowFault
-from langmill.ledger import Ledger
+from langmill.ledger.ledger import Ledger
 
 sys.path.append(str(Path(__file__).resolve().parent))
 provider = importlib.import_module("provider")

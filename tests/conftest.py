@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from langmill.cli import main
-from langmill.home import home
+from langmill.disk.home import home
+from langmill.disk.store import RunFolder
 from langmill.rows import Reject, Row
-from langmill.store import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTORY = (sys.executable, "-m", "langmill.cli")

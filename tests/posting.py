@@ -15,8 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from langmill import batches, delivery, sending
 from langmill.api import Answer, BatchItem, CallError, Price, Unlisted
+from langmill.calls import batches, delivery, sending
 
 sys.path.append(str(Path(__file__).resolve().parent))
 asking = importlib.import_module("asking")

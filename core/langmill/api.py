@@ -11,7 +11,7 @@ from pathlib import Path
 import pluggy
 from pydantic import Field
 
-from langmill.contexts import Context, Model, Reply, Schema, SourceContext, StepContext
+from langmill.disk.whole import whole_folder, write_json
 from langmill.errors import (
     FactoryError,
     LanguageNotWritten,
@@ -22,10 +22,9 @@ from langmill.errors import (
     missing_package,
     nearest,
 )
-from langmill.filters import DatasetFilter, Facts, Filter, IndexedFilter, Signed
-from langmill.languages import Pack, Prompt, packs_in
-from langmill.part import Part
-from langmill.parts import (
+from langmill.parts.contexts import Context, Model, Reply, Schema, SourceContext, StepContext
+from langmill.parts.filters import DatasetFilter, Facts, Filter, IndexedFilter, Signed
+from langmill.parts.kinds import (
     Augmenter,
     Evaluator,
     Executor,
@@ -38,7 +37,9 @@ from langmill.parts import (
     Trainer,
     TrainJob,
 )
-from langmill.providers import LLM, Answer, BatchItem, CallError, Likelihood, Price, Unlisted
+from langmill.parts.languages import Pack, Prompt, packs_in
+from langmill.parts.part import Part
+from langmill.parts.providers import LLM, Answer, BatchItem, CallError, Likelihood, Price, Unlisted
 from langmill.rows import (
     SPLITS,
     Body,
@@ -58,7 +59,6 @@ from langmill.rows import (
     split_of,
     words,
 )
-from langmill.whole import whole_folder, write_json
 
 hookimpl = pluggy.HookimplMarker("langmill")
 

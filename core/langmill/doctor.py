@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from langmill import __version__, models
-from langmill.home import home
+from langmill.disk.home import home
 
 EXTRAS = {
     "data": ("litellm", "datasets", "datasketch", "fasttext", "openpyxl"),

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from langmill.api import Context, Evaluator, Row, Split, Stage, Text, TrainJob
-from langmill.assembly import Assembly, assemble
+from langmill.disk.store import RunFolder
 from langmill.errors import FactoryError, MissingInput
-from langmill.store import RunFolder
+from langmill.recipe.assembly import Assembly, assemble
 
 
 class JobFailed(FactoryError):

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from langmill.disk.home import home
 from langmill.errors import FactoryError, MissingInput, nearest
-from langmill.home import home
 
 FETCH_ALL = "python -m langmill.models"
 

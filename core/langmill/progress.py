@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TextIO
 
-from langmill.summary import left_words
+from langmill.report.summary import left_words
 
 QUIET_SECONDS = 15.0  # between plain lines of one step when nobody watches a terminal
 LIVE_SECONDS = 0.1  # between two states of a live line

@@ -15,19 +15,19 @@ from typing import Any, Literal
 
 from langmill import __version__
 from langmill.api import Stage
-from langmill.assembly import Assembly
-from langmill.calls import Engine
-from langmill.cards import write_cards, write_stage_card
+from langmill.calls.engine import Engine
+from langmill.disk.store import RunFolder, file_hash, key_of
+from langmill.disk.whole import write_text, write_whole
 from langmill.errors import MissingInput, RecipeError
 from langmill.jobs import run_job
-from langmill.ledger import Ledger
-from langmill.pipeline import Pipeline
-from langmill.prices import frozen, plain
-from langmill.report import write_report
-from langmill.retries import try_again
-from langmill.segments import Loaded, Workshop
-from langmill.store import RunFolder, file_hash, key_of
-from langmill.whole import write_text, write_whole
+from langmill.ledger.ledger import Ledger
+from langmill.pipeline.dataset import Pipeline
+from langmill.pipeline.segments import Loaded, Workshop
+from langmill.plan.prices import frozen, plain
+from langmill.plan.retries import try_again
+from langmill.recipe.assembly import Assembly
+from langmill.report.cards import write_cards, write_stage_card
+from langmill.report.page import write_report
 from langmill.yaml12 import dump
 
 Report = Callable[[Mapping[str, Any]], None]

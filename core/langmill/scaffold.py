@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from langmill.disk.whole import write_text
 from langmill.errors import MissingInput, RecipeError
-from langmill.whole import write_text
 
 PLUGIN = '''"""A langmill plugin."""
 
@@ -76,7 +76,7 @@ def new_plugin(name: str, into: Path) -> Iterator[str]:
 
 def new_language(code: str, into: Path) -> Iterator[str]:
     """A language package: the English pack under another code, to be rewritten. Raises RecipeError for a bad code."""
-    from langmill.registry import Registry
+    from langmill.recipe.registry import Registry
 
     if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*", code):
         raise RecipeError(f"'{code}' is not a language code: BCP-47, e.g. pt, uk, zh-Hant")

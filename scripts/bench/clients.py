@@ -152,8 +152,8 @@ def engine(options: dict[str, Any]) -> dict[str, Any]:
     from pydantic import BaseModel, ConfigDict, Field
 
     from langmill.api import Context, Message, Prompt
-    from langmill.calls import Engine
-    from langmill.ledger import Ledger
+    from langmill.calls.engine import Engine
+    from langmill.ledger.ledger import Ledger
     from langmill_plugins.llms.litellm import LiteLLM
 
     class Reply(BaseModel):
@@ -248,10 +248,10 @@ def write_recipe(folder: Path, rows: Sequence[int], llm: dict[str, Any]) -> Path
 
 def pipeline(options: dict[str, Any]) -> dict[str, Any]:
     """Ours, whole: rows read from a file, asked about, written as a data set with its card and report."""
-    from langmill.assembly import assemble
+    from langmill.disk.store import RunFolder
     from langmill.progress import Progress
+    from langmill.recipe.assembly import assemble
     from langmill.run import Request, run
-    from langmill.store import RunFolder
 
     folder = Path(options["folder"])
     llm = {

@@ -15,7 +15,7 @@ from typing import Any
 from bench.clients import write_recipe
 from bench.section import OPENAI, Section, environment, result, start
 from bench.server import Server
-from langmill.limits import UNSAVED
+from langmill.calls.limits import UNSAVED
 
 LATENCY = 0.1
 CONCURRENCY = 32

@@ -28,8 +28,8 @@ from langmill.api import (
     packaged_model,
     packs_in,
 )
-from langmill_plugins.filters.identifiers import Eldc, FastText, Identifier, identify
 from langmill_plugins.filters.language_id import LanguageId
+from langmill_plugins.text.identifiers import Eldc, FastText, Identifier, identify
 
 AMONG = ("ar", "ca", "de", "en", "es", "fr", "ja", "ko", "pt", "ru", "uk", "vi", "zh")
 BUCKETS = ((0, 20), (20, 50), (50, 100), (100, 10**9))  # characters

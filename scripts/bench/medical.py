@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from bench.section import Section, say
 from langmill.api import Pack, packs_in
 from langmill_plugins.filters.medical_text import Finder, Share
-from langmill_plugins.filters.wording import folded
+from langmill_plugins.text.wording import folded
 
 SIZE = 1500
 """Characters of an English document; in other languages as many as its translation has."""

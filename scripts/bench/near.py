@@ -229,7 +229,7 @@ def ours(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _removed(part: Any, rows: Sequence[Any], context: Any, folder: Path) -> set[int]:
-    from langmill.signatures import FactsOnDisk, key_ranges, merge_keys, read_buckets, write_signed
+    from langmill.disk.signatures import FactsOnDisk, key_ranges, merge_keys, read_buckets, write_signed
 
     def signed(start: int) -> Iterator[Any]:
         for place in range(start, min(start + FILE_ROWS, len(rows)), SIGNED_AT_ONCE):
@@ -246,7 +246,7 @@ def _cut_plainly(shingle: str) -> None:
     """Cut as the truth was: white space alone parts words, nothing is taken out, lower case."""
     import numpy as np
 
-    from langmill_plugins.filters import folding
+    from langmill_plugins.text import folding
 
     entries: Any = np.arange(folding.POINTS, dtype=np.uint32)
     for point in range(1 << 16):

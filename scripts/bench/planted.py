@@ -149,7 +149,7 @@ def _near(section: Section, cases: Sequence[Case], work: Path) -> None:
 
 def _run(folder: Path, case: Case) -> dict[str, set[str]]:
     """The planted rows that each filter drops. Raises RuntimeError with the command's last words."""
-    from langmill.store import RunFolder
+    from langmill.disk.store import RunFolder
 
     folder.mkdir()
     files = {kind: (folder / f"{kind}.jsonl").open("w", encoding="utf-8") for kind in ("chat", "choice")}

@@ -43,11 +43,11 @@ from langmill.api import (
     hookimpl,
     packs_in,
 )
-from langmill.assembly import Assembly, assemble
-from langmill.languages import Identity
-from langmill.registry import Registry
-from langmill.store import RunFolder, file_hash
-from langmill.tables import rejects_to_table, rows_to_table
+from langmill.disk.store import RunFolder, file_hash
+from langmill.disk.tables import rejects_to_table, rows_to_table
+from langmill.parts.languages import Identity
+from langmill.recipe.assembly import Assembly, assemble
+from langmill.recipe.registry import Registry
 
 DATA = Path(__file__).resolve().parents[2] / "recipes/data"
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

@@ -34,11 +34,11 @@ from langmill.api import (
     TrainJob,
     hookimpl,
 )
-from langmill.assembly import Assembly, assemble
 from langmill.errors import Fault, RecipeError
-from langmill.languages import Identity
-from langmill.registry import Registry
-from langmill.schema import json_schema
+from langmill.parts.languages import Identity
+from langmill.recipe.assembly import Assembly, assemble
+from langmill.recipe.registry import Registry
+from langmill.recipe.schema import json_schema
 
 
 class Lines(Loader):

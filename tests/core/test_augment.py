@@ -9,12 +9,12 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from langmill import augment
 from langmill.api import Augmenter, Drop, Mark, Origin, Row, Skip, StepContext, Text
-from langmill.augment import Augmentation, Counts, Step, Work
+from langmill.disk.partitions import Partition, Tally, rejects_of, write_partition
+from langmill.disk.tables import read_rows
 from langmill.errors import ProviderDown, RowFault
-from langmill.partitions import Partition, Tally, rejects_of, write_partition
-from langmill.tables import read_rows
+from langmill.pipeline import augment
+from langmill.pipeline.augment import Augmentation, Counts, Step, Work
 
 PLACE = "datasets.open.steps[0]"
 

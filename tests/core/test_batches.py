@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from langmill import batches, delivery
-from langmill.account import Stopped
 from langmill.api import CallError
+from langmill.calls import batches, delivery
+from langmill.calls.account import Stopped
 from langmill.errors import BudgetReached, ProviderDown, RecipeError
-from langmill.ledger import Ledger
+from langmill.ledger.ledger import Ledger
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 posting = importlib.import_module("posting")

@@ -23,13 +23,13 @@ from typing import Any
 
 import pytest
 
-from langmill import sending
-from langmill.account import Stopped
 from langmill.api import LLM, Answer, Context, Message
-from langmill.calls import Engine, call_key
+from langmill.calls import sending
+from langmill.calls.account import Stopped
+from langmill.calls.engine import Engine, call_key
 from langmill.errors import BudgetReached, LanguageNotWritten, MissingInput, ProviderDown, RowFault
-from langmill.ledger import Ledger
-from langmill.ledger_facts import MONTH_CAP
+from langmill.ledger.facts import MONTH_CAP
+from langmill.ledger.ledger import Ledger
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 asking = importlib.import_module("asking")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from langmill.cards import write_cards, write_stage_card
-from langmill.counts import count, funnel, sample_rows
-from langmill.licenses import strictest, terms
-from langmill.pages import cell
-from langmill.tables import rows_to_table
+from langmill.disk.tables import rows_to_table
+from langmill.report.cards import write_cards, write_stage_card
+from langmill.report.counts import count, funnel, sample_rows
+from langmill.report.licenses import strictest, terms
+from langmill.report.pages import cell
 from langmill.yaml12 import load_text
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from langmill.assembly import Assembly
-from langmill.cards import write_cards, write_stage_card
-from langmill.contexts import held_against
-from langmill.counts import checks, unchecked
+from langmill.disk.store import RunFolder
 from langmill.errors import RecipeError
-from langmill.store import RunFolder
+from langmill.parts.contexts import held_against
+from langmill.recipe.assembly import Assembly
+from langmill.report.cards import write_cards, write_stage_card
+from langmill.report.counts import checks, unchecked
 
 Make = Callable[[str], Assembly]
 RECIPE = """

@@ -86,15 +86,15 @@ def test_other_options_ask_for_another_folder(bench: Any) -> None:
 
 def test_a_decision_that_was_cut_off_comes_out_the_same(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     notes(bench, "a.jsonl", *(f"Case number {n % 23}." for n in range(60)))
-    monkeypatch.setattr("langmill.segments.PARTITION_ROWS", 9)
-    monkeypatch.setattr("langmill.deciding.SIGNED_ROWS", 18)
+    monkeypatch.setattr("langmill.pipeline.segments.PARTITION_ROWS", 9)
+    monkeypatch.setattr("langmill.pipeline.deciding.SIGNED_ROWS", 18)
     whole = run(bench, "whole", "a.jsonl")
     assert whole == [f"Case number {n}." for n in range(23)]
     for place in ("merge_keys", "read_buckets", "rejected"):
         name = place.replace("_", "")
         bench.write(f"{name}.yaml", RECIPE.format(name=name, path="a.jsonl", more="").replace(", index: seen", ""))
         with monkeypatch.context() as cut:
-            cut.setattr(f"langmill.deciding.{place}", lambda *words: 1 / 0)
+            cut.setattr(f"langmill.pipeline.deciding.{place}", lambda *words: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 bench.factory("run", f"{name}.yaml", "--offline", "--set", "run.workers=1")
         assert bench.factory("run", f"{name}.yaml", "--offline").code == 0

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from langmill.api import LLM, Price
-from langmill.estimate import ENOUGH, Calls, Meter, Prompt, Span, habit_of, together
-from langmill.ledger import Habit
+from langmill.ledger.ledger import Habit
+from langmill.plan.estimate import ENOUGH, Calls, Meter, Prompt, Span, habit_of, together
 
 CENT = Price(1e-6, 2e-6)
 

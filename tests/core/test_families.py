@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from langmill.api import Drop
-from langmill.partitions import Partition, Tally, other_editions, write_partition
+from langmill.disk.partitions import Partition, Tally, other_editions, write_partition
 from langmill.rows import Choice, Origin, Row, Split
 
 MAIN = "exams/es.2015-1"

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from langmill.assembly import assemble
 from langmill.errors import FactoryError
 from langmill.jobs import JobFailed, chosen_rows, run_job
+from langmill.recipe.assembly import assemble
 
 TOY = '''"""A trainer that writes down what it was given, and a model that always takes the first option."""
 

@@ -10,7 +10,7 @@ import pytest
 from jinja2.sandbox import SecurityError
 
 from langmill.errors import MissingInput, RecipeError
-from langmill.languages import Pack, faults_of, read_pack
+from langmill.parts.languages import Pack, faults_of, read_pack
 from langmill.rows import Chat, Choice, Message, Text
 
 ENGLISH = Path(__file__).resolve().parents[2] / "languages/langmill_languages/en"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from langmill.errors import FactoryError
-from langmill.ledger import NANO, Call, Claimed, Found, Held, Ledger, NoRoom, worst_case
+from langmill.ledger.ledger import NANO, Call, Claimed, Found, Held, Ledger, NoRoom, worst_case
 
 ANSWER = {
     "text": "坏血病 \u0000 'x'",
@@ -168,7 +168,7 @@ def test_a_claim_that_nobody_waits_for_any_more_is_given_back(ledger: Ledger) ->
 HOLD = """
 import asyncio, sys, time
 from pathlib import Path
-from langmill.ledger import Call, Ledger
+from langmill.ledger.ledger import Call, Ledger
 ledger = Ledger(Path(sys.argv[1]))
 asyncio.run(ledger.claim(Call("k", "run", "test/model", "expand"), 3_000_000_000, {}))
 print("claimed", flush=True)

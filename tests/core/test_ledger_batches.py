@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from langmill.ledger import NANO, Call, Claimed, Found, Habit, Held, InBatch, Ledger
+from langmill.ledger.ledger import NANO, Call, Claimed, Found, Habit, Held, InBatch, Ledger
 
 MODEL = "test/model"
 ANSWER = {"text": "yes", "finish": "stop", "prompt_tokens": 7, "answer_tokens": 5, "request_id": "r", "cost": None}

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from langmill.ledger import NANO, Call, Claimed
-from langmill.ledger_books import Books
-from langmill.ledger_file import open_file, packed
-from langmill.ledger_jobs import Answered, Claim, Failed, Job, Use
+from langmill.ledger.books import Books
+from langmill.ledger.file import open_file, packed
+from langmill.ledger.jobs import Answered, Claim, Failed, Job, Use
+from langmill.ledger.ledger import NANO, Call, Claimed
 
 TABLES = ("answers", "attempts", "uses", "spending", "habits")
 

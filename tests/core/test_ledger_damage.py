@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from langmill import ledger_file, ledger_view
 from langmill.errors import FactoryError
-from langmill.ledger import NANO, Call, Claimed, Found, Ledger
-from langmill.ledger_books import Books
-from langmill.ledger_file import open_file
-from langmill.ledger_jobs import Claim, Task, tell
+from langmill.ledger import file as ledger_file
+from langmill.ledger import view as ledger_view
+from langmill.ledger.books import Books
+from langmill.ledger.file import open_file
+from langmill.ledger.jobs import Claim, Task, tell
+from langmill.ledger.ledger import NANO, Call, Claimed, Found, Ledger
 
 SECRET = "canary: dose 5 mg"
 LONG = SECRET + " " + " ".join(map(str, range(900)))

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from langmill import ledger_books
 from langmill.errors import FactoryError
-from langmill.ledger import NANO, Call, Claimed, Found, Habit, Ledger, NoRoom
-from langmill.ledger_file import PACKED_FROM, VERSION, packed, unpacked
+from langmill.ledger import books as ledger_books
+from langmill.ledger.file import PACKED_FROM, VERSION, packed, unpacked
+from langmill.ledger.ledger import NANO, Call, Claimed, Found, Habit, Ledger, NoRoom
 
 MODEL = "test/model"
 ANSWER = {"text": "yes", "finish": "stop", "prompt_tokens": 7, "answer_tokens": 5, "request_id": "r", "cost": None}
@@ -307,7 +307,7 @@ SHARE = """
 import asyncio, random, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from langmill.ledger import NANO, Claimed, Found, Held, Ledger
+from langmill.ledger.ledger import NANO, Claimed, Found, Held, Ledger
 from test_ledger_file import call, said
 async def one(ledger, key, run):
     while True:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from langmill.ledger import NANO, Call, Claimed, Found, Ledger
+from langmill.ledger.ledger import NANO, Call, Claimed, Found, Ledger
 
 CANARY = "canary-7f3a patient named Ivanova"
 LONG = f"{CANARY} " + "with a long history of scurvy and little else to tell " * 60
@@ -245,7 +245,7 @@ def test_purge_waits_for_no_run_it_refuses(filled):
 
 def test_a_purge_that_a_reader_kept_from_its_end_is_ended_by_the_next(filled, monkeypatch):
     """Somebody looks into the file with another program: the deletion counts, the log can not be emptied yet."""
-    monkeypatch.setattr("langmill.ledger_file._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("langmill.ledger.file._BUSY_SECONDS", 0.1)
     with contextlib.closing(sqlite3.connect(filled.home / "ledger.sqlite", isolation_level=None)) as db:
         db.execute("BEGIN")
         db.execute("SELECT COUNT(*) FROM answers").fetchone()

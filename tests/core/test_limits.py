@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from langmill.limits import BURST, NEAR, START, UNSAVED, Limiter, Quota
+from langmill.calls.limits import BURST, NEAR, START, UNSAVED, Limiter, Quota
 
 
 @contextlib.asynccontextmanager

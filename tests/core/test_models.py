@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from langmill import models
+from langmill.disk.home import home
 from langmill.errors import FactoryError, MissingInput
-from langmill.home import home
 
 CONTENT = bytes(range(256)) * 16
 

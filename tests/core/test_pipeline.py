@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from langmill.disk.store import file_hash
 from langmill.rows import Chat, Choice
-from langmill.store import file_hash
 
 SMALL = """\
 name: small

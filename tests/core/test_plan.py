@@ -14,13 +14,13 @@ from types import ModuleType
 import pytest
 
 from langmill import run as runner
-from langmill import walk
-from langmill.assembly import Assembly, assemble
+from langmill.disk.store import RunFolder
 from langmill.errors import MissingInput
-from langmill.plan import Planned, StepCost, facts, plan
-from langmill.plan_lines import lines
-from langmill.preview import preview
-from langmill.store import RunFolder
+from langmill.plan import walk
+from langmill.plan.forecast import Planned, StepCost, facts, plan
+from langmill.plan.lines import lines
+from langmill.plan.preview import preview
+from langmill.recipe.assembly import Assembly, assemble
 
 ROOT = Path(__file__).parents[2]
 ROWS = ROOT / "recipes" / "data"
@@ -189,7 +189,7 @@ def made(assembly: Assembly, folder: Path) -> float:
 
 
 def _one(query: str) -> int:
-    from langmill.home import home
+    from langmill.disk.home import home
 
     db = sqlite3.connect(home() / "ledger.sqlite")
     try:

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from langmill.errors import Fault, RecipeError
-from langmill.recipe import Recipe, draft_recipe, read_recipe
+from langmill.recipe.file import Recipe, draft_recipe, read_recipe
 
 WHOLE = """\
 name: exams

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from langmill.api import Drop, Field, Filter, Flag, Pack, Part, Row, StepContext, hookimpl
-from langmill.code import _read, code_hash
 from langmill.errors import Fault, RecipeError
-from langmill.languages import Identity
-from langmill.registry import KINDS, Registry, plugin_file
+from langmill.parts.languages import Identity
+from langmill.recipe.code import _read, code_hash
+from langmill.recipe.registry import KINDS, Registry, plugin_file
 from langmill.yaml12 import place_of
 
 FILE_PLUGIN = '''\
@@ -341,7 +341,7 @@ def install(site: Path, name: str, module: str) -> None:
 ASK = """\
 import pickle, sys
 from pathlib import Path
-from langmill.registry import Registry
+from langmill.recipe.registry import Registry
 registry = Registry.of_installed([Path(sys.argv[1])])
 listed = [name for name in sys.modules if name.endswith("_part")]
 assert not listed, f"imported while listing: {listed}"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from langmill.assembly import Assembly
-from langmill.charts import Series, interval_bar, line_chart, share_bar, ticks
-from langmill.report import write_report
+from langmill.recipe.assembly import Assembly
+from langmill.report.charts import Series, interval_bar, line_chart, share_bar, ticks
+from langmill.report.page import write_report
 
 APART = {"td", "th", "tr", "p", "br", "li", "dt", "dd", "div", "h1", "h2", "h3", "h4", "footer"}
 VOID = {"meta", "br", "img", "link", "input", "hr", "line", "polyline", "rect", "circle"}
@@ -87,7 +87,7 @@ def test_what_a_row_says_is_shown_as_it_is(html: str, page: Page) -> None:
 
 
 def test_control_characters_do_not_reach_the_page(finished: Any) -> None:
-    from langmill.pages import plain
+    from langmill.report.pages import plain
 
     assert plain("a\x00b\x1b[31m\x85c\ttab\nline") == "a\ufffdb\ufffd[31m\ufffdc\ttab\nline"
     assert plain("x" * 50, 10) == "x" * 10 + " …"

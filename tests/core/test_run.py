@@ -549,7 +549,7 @@ def test_a_full_disk_leaves_nothing_half_written(writing, room, words):
     import subprocess
     import sys
 
-    from langmill.tables import read_rows
+    from langmill.disk.tables import read_rows
 
     command = [sys.executable, "-c", FULL, str(room), "run", "small.yaml"]
     said = subprocess.run(command, cwd=writing.folder, capture_output=True, text=True)

@@ -8,8 +8,8 @@ import tomllib
 
 import pytest
 
-from langmill.languages import faults_of
-from langmill.registry import Registry
+from langmill.parts.languages import faults_of
+from langmill.recipe.registry import Registry
 from langmill.rows import Chat, Drop, Origin, Row
 
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from langmill.api import Chat, Drop, Origin, Reject, Row
-from langmill.deciding import ApplyWork, SignWork, apply_drops, sign_partitions
-from langmill.errors import RecipeError
-from langmill.partitions import (
+from langmill.disk.partitions import (
     Partition,
     Tally,
     counts_of,
@@ -20,8 +18,11 @@ from langmill.partitions import (
     repeated_ids,
     write_partition,
 )
-from langmill.registry import Registry
-from langmill.segments import (
+from langmill.disk.signatures import FactsOnDisk
+from langmill.disk.tables import read_rejects, read_rows
+from langmill.errors import RecipeError
+from langmill.pipeline.deciding import ApplyWork, SignWork, apply_drops, sign_partitions
+from langmill.pipeline.segments import (
     JudgeWork,
     LoadWork,
     PartRef,
@@ -29,8 +30,7 @@ from langmill.segments import (
     judge_partition,
     load_source,
 )
-from langmill.signatures import FactsOnDisk
-from langmill.tables import read_rejects, read_rows
+from langmill.recipe.registry import Registry
 
 DATA = Path(__file__).resolve().parents[2] / "recipes/data"
 
@@ -91,7 +91,7 @@ def test_ids_that_come_twice_and_children_that_lie_elsewhere(tmp_path: Path) -> 
 def test_a_source_is_read_into_partitions_and_kept(
     shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langmill.segments.PARTITION_ROWS", 8)
+    monkeypatch.setattr("langmill.pipeline.segments.PARTITION_ROWS", 8)
     (tmp_path / "rows.jsonl").write_bytes((DATA / "qa.en.jsonl").read_bytes())
     work = loading(shop, tmp_path)
     first = load_source(work)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from pydantic import PrivateAttr
 
-from langmill import sending
 from langmill.api import LLM, Answer, CallError, Context, Message, Price, StepContext
+from langmill.calls import sending
+from langmill.calls.limits import Limiter
 from langmill.errors import MissingInput, ProviderDown
-from langmill.ledger_facts import MONTH_CAP
-from langmill.limits import Limiter
+from langmill.ledger.facts import MONTH_CAP
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 asking = importlib.import_module("asking")

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from langmill.errors import FactoryError
-from langmill.indexes import Index
-from langmill.signatures import (
+from langmill.disk.indexes import Index
+from langmill.disk.signatures import (
     FactsOnDisk,
     SignedFile,
     key_ranges,
@@ -21,6 +20,7 @@ from langmill.signatures import (
     read_signed,
     write_signed,
 )
+from langmill.errors import FactoryError
 
 RNG = np.random.default_rng(17)
 
@@ -64,8 +64,8 @@ def by_hand(files: list[SignedFile]) -> dict[int, list[int]]:
 def test_rows_that_share_a_key_come_together_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, range_keys: int
 ) -> None:
-    monkeypatch.setattr("langmill.signatures.RANGE_KEYS", range_keys)
-    monkeypatch.setattr("langmill.signatures.BUCKET_RECORDS", 7)
+    monkeypatch.setattr("langmill.disk.signatures.RANGE_KEYS", range_keys)
+    monkeypatch.setattr("langmill.disk.signatures.BUCKET_RECORDS", 7)
     files = signed(tmp_path, (300, 1), (), (500,), (40, 200))
     ranges = key_ranges(files)
     assert (len(ranges) > 64) == (range_keys == 10), "a large data set is cut finer, so that memory stays what it is"

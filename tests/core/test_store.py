@@ -7,10 +7,10 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
+from langmill.disk.store import RunFolder, file_hash
+from langmill.disk.tables import rejects_to_table, rows_to_table
 from langmill.errors import FactoryError, MissingInput
 from langmill.rows import Drop, Origin, Reject, Row, Text
-from langmill.store import RunFolder, file_hash
-from langmill.tables import rejects_to_table, rows_to_table
 
 
 def rows(n=3, language="en", split="train"):
@@ -27,7 +27,7 @@ def tables(items):
 
 def test_a_second_run_on_the_same_folder_is_refused_by_name(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from langmill.store import RunFolder\n"
+        "import sys, time; from pathlib import Path; from langmill.disk.store import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).open_for_writing():\n print('in', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -74,8 +74,8 @@ def test_a_data_set_is_written_by_language_and_split_and_swapped_in_whole(tmp_pa
 
 
 def test_a_large_data_set_is_written_in_files_and_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("langmill.shards.FILE_GROUPS", 2)
-    monkeypatch.setattr("langmill.shards.GROUP_ROWS", 4)
+    monkeypatch.setattr("langmill.disk.shards.FILE_GROUPS", 2)
+    monkeypatch.setattr("langmill.disk.shards.GROUP_ROWS", 4)
     store = RunFolder(tmp_path)
     items = [row for pair in zip(rows(23), rows(23, "zh"), strict=True) for row in pair]
     pieces = [items[:3], items[3:20], items[20:21], items[21:]]

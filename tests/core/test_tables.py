@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langmill.content import content_hash
-from langmill.errors import FactoryError
-from langmill.rows import Chat, Choice, Drop, Mark, Message, Origin, Reject, Row, Text
-from langmill.tables import (
+from langmill.disk.content import content_hash
+from langmill.disk.tables import (
     read_facts,
     read_rejects,
     read_rows,
@@ -24,7 +22,9 @@ from langmill.tables import (
     table_rows,
     write_table,
 )
-from langmill.whole import write_text
+from langmill.disk.whole import write_text
+from langmill.errors import FactoryError
+from langmill.rows import Chat, Choice, Drop, Mark, Message, Origin, Reject, Row, Text
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 messages = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), text)
@@ -99,7 +99,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    from langmill.tables import write_whole
+    from langmill.disk.tables import write_whole
 
     target = tmp_path / "data" / "x.json"
     write_text(target, "old")
@@ -112,7 +112,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path):
     """A limit on file size is the nearest thing to a full disk that a test can make."""
     code = (
-        "import resource, signal, sys; from pathlib import Path; from langmill.whole import write_text;"
+        "import resource, signal, sys; from pathlib import Path; from langmill.disk.whole import write_text;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
         "write_text(Path(sys.argv[1]), 'x' * 5000)"
     )

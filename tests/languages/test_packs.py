@@ -10,7 +10,7 @@ import pytest
 
 from langmill.api import Chat, Drop, Origin, Pack, Row, StepContext, packs_in
 from langmill.errors import RecipeError
-from langmill.languages import PROMPTS, faults_of, read_pack
+from langmill.parts.languages import PROMPTS, faults_of, read_pack
 from langmill_plugins.filters.language_id import LanguageId
 
 PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}

@@ -27,8 +27,8 @@ from langmill.api import (
     Text,
     packs_in,
 )
+from langmill_plugins.contamination.items import Item, unlabelled, written_out
 from langmill_plugins.filters.decontaminate import Decontaminate
-from langmill_plugins.filters.items import Item, unlabelled, written_out
 from langmill_plugins.loaders.casimedicos import CasiMedicos
 from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
 from langmill_plugins.loaders.headqa import HeadQA

@@ -23,10 +23,10 @@ from langmill.api import (
     Text,
     packs_in,
 )
-from langmill_plugins.filters.identifiers import Eldc, FastText, Identifier, identify, plain, written_in
 from langmill_plugins.filters.language_id import LanguageId
-from langmill_plugins.filters.passages import MOST, is_prose, passages
-from langmill_plugins.filters.scripts import (
+from langmill_plugins.text.identifiers import Eldc, FastText, Identifier, identify, plain, written_in
+from langmill_plugins.text.passages import MOST, is_prose, passages
+from langmill_plugins.text.scripts import (
     HAN,
     HANGUL,
     KATAKANA,

@@ -18,9 +18,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from langmill.api import LLM, Answer, CallError, Context, Message, MissingInput, Prompt, ProviderDown, RecipeError
-from langmill.calls import Engine
+from langmill.calls.engine import Engine
 from langmill.errors import RowFault
-from langmill.ledger import Ledger
+from langmill.ledger.ledger import Ledger
 from langmill_plugins.llms.litellm import LiteLLM, Prices, call_error
 from langmill_plugins.llms.local import Local
 from langmill_plugins.llms.openai_wire import closed

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from langmill import batches
 from langmill.api import Answer, BatchItem, CallError, Context, Message, Price, RecipeError
+from langmill.calls import batches
 from langmill_plugins.llms.batches import PROVIDERS, UNDER_WAY
 from langmill_plugins.llms.litellm import LiteLLM
 from langmill_plugins.llms.replay import Replay

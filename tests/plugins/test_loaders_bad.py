@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from langmill.api import Choice, Loader, MissingInput, Reject, Row, SourceContext, Text, words
-from langmill.store import RunFolder
+from langmill.disk.store import RunFolder
 from langmill_plugins.loaders.csv import Csv
 from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
 from langmill_plugins.loaders.jsonl import JsonLines

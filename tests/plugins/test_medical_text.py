@@ -13,7 +13,7 @@ import pytest
 
 from langmill.api import Drop, MissingInput, Origin, Row, StepContext, Text, packs_in
 from langmill.errors import RecipeError
-from langmill.languages import faults_of, read_pack
+from langmill.parts.languages import faults_of, read_pack
 from langmill_plugins.filters.medical_text import Finder, MedicalText
 
 PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}

@@ -26,12 +26,13 @@ from langmill.api import (
     Text,
     packs_in,
 )
-from langmill_plugins.filters import kernels, near
-from langmill_plugins.filters.comparing import KEPT, WINDOW
 from langmill_plugins.filters.exact import Exact
 from langmill_plugins.filters.minhash import MinHash, found, layout, permutations
-from langmill_plugins.filters.near import Near
-from langmill_plugins.filters.shingling import shingled
+from langmill_plugins.near import clusters as near
+from langmill_plugins.near.clusters import Near
+from langmill_plugins.near.comparing import KEPT, WINDOW
+from langmill_plugins.text import kernels
+from langmill_plugins.text.shingling import shingled
 
 CONTEXT = StepContext("datasets.x.steps[0]", 17, {pack.code: pack for pack in packs_in("langmill_languages")}, Path())
 ANAEMIA = (

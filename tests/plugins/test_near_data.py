@@ -32,8 +32,6 @@ from langmill.api import (
 )
 from langmill_plugins.filters.exact import Exact
 from langmill_plugins.filters.minhash import MinHash
-from langmill_plugins.filters.shingling import shingled
-from langmill_plugins.filters.wording import Sides, folded
 from langmill_plugins.loaders.casimedicos import CasiMedicos
 from langmill_plugins.loaders.cmexam import CMExam
 from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
@@ -41,6 +39,8 @@ from langmill_plugins.loaders.headqa import HeadQA
 from langmill_plugins.loaders.igakuqa import IgakuQA
 from langmill_plugins.loaders.medqa import MedQA
 from langmill_plugins.loaders.medquad import MedQuad
+from langmill_plugins.text.shingling import shingled
+from langmill_plugins.text.wording import Sides, folded
 
 DATA = Path(os.environ.get("FACTORY_DATA", ""))
 pytestmark = [

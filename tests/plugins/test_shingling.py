@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langmill_plugins.filters import folding
-from langmill_plugins.filters.shingling import shingled
-from langmill_plugins.filters.wording import folded, letters_only, word_list
+from langmill_plugins.text import folding
+from langmill_plugins.text.shingling import shingled
+from langmill_plugins.text.wording import folded, letters_only, word_list
 
 By = Literal["word", "character"]
 FULL = (1 << 64) - 1

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from langmill.api import SPLITS, Chat, Choice, Loader, Row, SourceContext, words
-from langmill.assembly import Assembly, assemble
-from langmill.licenses import terms
+from langmill.recipe.assembly import Assembly, assemble
+from langmill.report.licenses import terms
 from langmill.yaml12 import draft_file
 
 HOUSE = Path(__file__).resolve().parents[2]

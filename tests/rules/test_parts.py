@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from langmill.api import Augmenter, DatasetFilter, Filter, Loader, Part
-from langmill.registry import KINDS, Registry
-from langmill.shape import validated
+from langmill.recipe.registry import KINDS, Registry
+from langmill.recipe.shape import validated
 
 REGISTRY = Registry.of_installed()
 PARTS = [(kind, use) for kind in KINDS for use in REGISTRY.names(kind)]

@@ -12,8 +12,8 @@ import typer
 from langmill.errors import MissingInput
 
 if TYPE_CHECKING:
-    from langmill.assembly import Assembly
-    from langmill.store import RunFolder
+    from langmill.disk.store import RunFolder
+    from langmill.recipe.assembly import Assembly
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe (YAML), or the folder of an earlier run.", show_default=False)]
 Profile = Annotated[str | None, typer.Option(help="A named overlay of the recipe.")]
@@ -36,9 +36,9 @@ def give(result: Any) -> None:
 
 def assembled(recipe: Path, profile: str | None, sets: list[str] | None, plugin_files: bool = True) -> Assembly:
     """The recipe at a path, or the one of a run's folder, built. Raises what it lacks."""
-    from langmill.assembly import assemble
-    from langmill.prices import current
-    from langmill.store import RunFolder
+    from langmill.disk.store import RunFolder
+    from langmill.plan.prices import current
+    from langmill.recipe.assembly import assemble
 
     path, origin, store, said = recipe, None, None, list(sets or ())
     if recipe.is_dir():
@@ -58,7 +58,7 @@ def assembled(recipe: Path, profile: str | None, sets: list[str] | None, plugin_
 
 def run_folder(recipe: Path, assembly: Assembly, profile: str | None, out: Path | None) -> RunFolder:
     """Where a run lies: --out, the folder that was named, or runs/NAME."""
-    from langmill.store import RunFolder
+    from langmill.disk.store import RunFolder
 
     if out is not None:
         return RunFolder(out)
@@ -69,7 +69,7 @@ def run_folder(recipe: Path, assembly: Assembly, profile: str | None, out: Path 
 
 def opened(run: Path) -> tuple[Assembly, RunFolder]:
     """A finished or half-finished run. Raises MissingInput for a folder that is none."""
-    from langmill.store import RunFolder
+    from langmill.disk.store import RunFolder
 
     store = RunFolder(run)
     if not store.recipe_lock.exists():

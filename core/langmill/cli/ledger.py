@@ -18,7 +18,7 @@ Dataset = Annotated[str | None, typer.Option(help="Answers that this data set us
 @ledger.command()
 def show(json_: Json = False) -> None:
     """Calls, tokens and money by model, month and run."""
-    from langmill import ledger_view
+    from langmill.ledger import view as ledger_view
 
     facts = ledger_view.facts()
     if json_:
@@ -34,7 +34,7 @@ def export(
     model: Annotated[str | None, typer.Option(help="Answers of this model, PROVIDER/MODEL.")] = None,
 ) -> None:
     """Write answers to a file, one object a line."""
-    from langmill import ledger_view
+    from langmill.ledger import view as ledger_view
 
     count, damaged = ledger_view.export(out, dataset, model)
     say(f"{out}: {count:,} answers, for your eyes alone (mode 0600)")
@@ -49,7 +49,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only counted.")] = False,
 ) -> None:
     """Delete answers for good; attempts, money and caps stay."""
-    from langmill import ledger_view
+    from langmill.ledger import view as ledger_view
 
     for line in ledger_view.purge_lines(ledger_view.purge(dataset, older_than, delete=False), dataset):
         say(line)

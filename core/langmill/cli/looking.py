@@ -11,7 +11,7 @@ from langmill.cli.arguments import Json, Run, give, opened, say
 
 def status(run: Run, json_: Json = False) -> None:
     """What an earlier run holds and what is left to do."""
-    from langmill.summary import summary, summary_lines
+    from langmill.report.summary import summary, summary_lines
 
     assembly, store = opened(run)
     if json_:
@@ -22,7 +22,7 @@ def status(run: Run, json_: Json = False) -> None:
 
 def report(run: Run) -> None:
     """Write the report page again."""
-    from langmill.report import write_report
+    from langmill.report.page import write_report
 
     assembly, store = opened(run)
     write_report(assembly, store)
@@ -31,7 +31,7 @@ def report(run: Run) -> None:
 
 def show(run: Run, row_id: Annotated[str, typer.Argument(help="A row's id, or the beginning of one.")]) -> None:
     """Show a row, its parents and its children, kept or rejected, in every data set of a run."""
-    from langmill.summary import lineage
+    from langmill.report.summary import lineage
 
     assembly, store = opened(run)
     for line in lineage(assembly, store, row_id):

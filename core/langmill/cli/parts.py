@@ -11,12 +11,12 @@ from langmill.cli.arguments import Json, give, say
 from langmill.errors import FactoryError, MissingInput, RecipeError
 
 if TYPE_CHECKING:
-    from langmill.registry import Registry
+    from langmill.recipe.registry import Registry
 
 
 def plugins(json_: Json = False) -> None:
     """Every part that a recipe can use."""
-    from langmill.registry import KINDS, Registry
+    from langmill.recipe.registry import KINDS, Registry
 
     registry = Registry.of_installed()
     rows = [
@@ -52,8 +52,8 @@ def languages(
 ) -> None:
     """The language packs at hand; `factory languages check CODE` tries one out."""
     from langmill.errors import nearest
-    from langmill.languages import faults_of
-    from langmill.registry import Registry
+    from langmill.parts.languages import faults_of
+    from langmill.recipe.registry import Registry
 
     packs = Registry.of_installed().packs()
     if action is None:
@@ -97,8 +97,8 @@ def new(
 
 def schema() -> None:
     """The JSON schema of a recipe, installed plugins included, for editors."""
-    from langmill.registry import Registry
-    from langmill.schema import json_schema
+    from langmill.recipe.registry import Registry
+    from langmill.recipe.schema import json_schema
 
     give(json_schema(Registry.of_installed()))
 

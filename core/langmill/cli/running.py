@@ -12,9 +12,9 @@ from langmill.cli.arguments import Json, Profile, Recipe, Run, Sets, assembled, 
 from langmill.errors import FactoryError, RecipeError
 
 if TYPE_CHECKING:
-    from langmill.assembly import Assembly
+    from langmill.disk.store import RunFolder
+    from langmill.recipe.assembly import Assembly
     from langmill.run import Request
-    from langmill.store import RunFolder
 
 
 def run(
@@ -79,7 +79,7 @@ def _run(assembly: Assembly, store: RunFolder, request: Request, json_: bool) ->
     """Run, show progress, and end with the exit code; what a run that stopped has left is told as well."""
     from langmill import run as runner
     from langmill.progress import Progress
-    from langmill.summary import summary, summary_lines
+    from langmill.report.summary import summary, summary_lines
 
     progress = Progress(sys.stderr)
     try:
@@ -119,8 +119,8 @@ def plan(
     """Count rows, calls, tokens, money and time before a run; nothing is asked and nothing is kept."""
     import asyncio
 
-    from langmill import plan as planner
-    from langmill.plan_lines import lines
+    from langmill.plan import forecast as planner
+    from langmill.plan.lines import lines
 
     planned = asyncio.run(planner.plan(assembled(recipe, profile, set_), limit))
     if json_:
@@ -139,7 +139,7 @@ def preview(
     """Send a few rows through every step, prompts shown; the answers stay in the ledger, nothing else is kept."""
     import asyncio
 
-    from langmill import preview as previewer
+    from langmill.plan import preview as previewer
 
     assembly = assembled(recipe, profile, set_)
     budget = max_cost if max_cost is not None else assembly.recipe.budget

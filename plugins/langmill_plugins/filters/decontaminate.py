@@ -99,7 +99,7 @@ class Decontaminate(DatasetFilter):
     def _giveaways(self, context: StepContext) -> Any:
         if self._known is None:
             try:
-                from langmill_plugins.filters.giveaways import Giveaways
+                from langmill_plugins.contamination.giveaways import Giveaways
             except ImportError:
                 raise missing_package("decontaminate", "numba", "data") from None
             self._known = Giveaways.of(self._held_out(context), context, self.threshold)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from langmill.api import Choice, Drop, Facts, IndexedFilter, Row, Signed, StepContext
-from langmill_plugins.filters.wording import Sides, choice_key, digest, folded
+from langmill_plugins.text.wording import Sides, choice_key, digest, folded
 
 if TYPE_CHECKING:
     import numpy as np

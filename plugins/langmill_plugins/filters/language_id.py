@@ -25,8 +25,8 @@ from langmill.api import (
 )
 
 if TYPE_CHECKING:
-    from langmill_plugins.filters.identifiers import Identifier
-    from langmill_plugins.filters.sides import Side
+    from langmill_plugins.text.identifiers import Identifier
+    from langmill_plugins.text.sides import Side
 
 SURE = 0.9  # what it takes to drop a row where less is known than usual: names of diseases mislead
 FEW = 60  # weight of letters below which a side may be a name or a title
@@ -82,8 +82,8 @@ class LanguageId(Filter):
 
     def judge(self, rows: Sequence[Row], context: StepContext) -> list[Drop | Flag | None]:
         """Verdicts; scripts and model see all passages of the batch at once."""
-        from langmill_plugins.filters.passages import passages
-        from langmill_plugins.filters.sides import labels_of, read_sides
+        from langmill_plugins.text.passages import passages
+        from langmill_plugins.text.sides import labels_of, read_sides
 
         packs = {row.language: context.pack(row.language) for row in rows}
         own = {code: labels_of(pack) for code, pack in packs.items()}
@@ -116,7 +116,7 @@ class LanguageId(Filter):
         ]
 
     def _open(self, context: StepContext) -> Identifier:
-        from langmill_plugins.filters.identifiers import Eldc, FastText
+        from langmill_plugins.text.identifiers import Eldc, FastText
 
         if self._identifier is None:
             path = str(context.path(self.model)) if self.model else None

@@ -21,7 +21,7 @@ from langmill.api import (
     missing_package,
     words,
 )
-from langmill_plugins.filters.wording import folded, word_list
+from langmill_plugins.text.wording import folded, word_list
 
 if TYPE_CHECKING:
     from pathlib import Path

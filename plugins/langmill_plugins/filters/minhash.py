@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from langmill.api import Choice, Drop, Facts, Field, IndexedFilter, Row, Signed, StepContext, Text
 from langmill_plugins.filters.exact import rank
-from langmill_plugins.filters.shingling import cut
-from langmill_plugins.filters.wording import Sides
+from langmill_plugins.text.shingling import cut
+from langmill_plugins.text.wording import Sides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ class MinHash(IndexedFilter):
         words, sizes = _cuts(rows, context)
         tags = np.tile([QUESTION, OPTIONS, ANSWER], len(rows))
         values, offsets = cut(laid.texts, counts, np.repeat(words, 3), np.repeat(sizes, 3), tags, distinct=False)
-        from langmill_plugins.filters import kernels
+        from langmill_plugins.text import kernels
 
         held = np.diff(offsets).astype(np.int32)
         # Half of each hash is enough for facts: in one of 250,000 pairs of rows of 130 shingles two are taken for one.
@@ -87,7 +87,7 @@ class MinHash(IndexedFilter):
         self, buckets: Iterator[pa.RecordBatch], facts: Facts, context: StepContext
     ) -> Iterator[tuple[int, Drop]]:
         """Rows that are near a row that is kept."""
-        from langmill_plugins.filters.near import Near
+        from langmill_plugins.near.clusters import Near
 
         yield from Near(facts, self.threshold).drops(buckets)
 

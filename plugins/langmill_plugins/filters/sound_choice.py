@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from langmill.api import Choice, Drop, Field, Filter, Flag, Pack, Row, StepContext
-from langmill_plugins.filters.wording import folded
+from langmill_plugins.text.wording import folded
 
 _WORD = re.compile(r"[^\W\d_]{4}")
 

@@ -1,0 +1,1 @@
+"""Calls to models: one engine behind which every model stands."""

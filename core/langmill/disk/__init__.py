@@ -1,0 +1,1 @@
+"""What lies on disk: whole files, tables, partitions, signatures, a run's folder."""

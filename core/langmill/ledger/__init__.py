@@ -1,0 +1,1 @@
+"""Answers that were paid for, and the money."""

@@ -1,0 +1,1 @@
+"""The nine kinds of part and what they are handed."""

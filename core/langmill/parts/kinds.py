@@ -1,0 +1,210 @@
+"""The nine kinds of part: what each is asked, and what it gives back.
+
+A part is one class: its fields are its options in the recipe, its docstring is its help, its one method does the work.
+(Filters are in langmill.parts.filters, LLMs in langmill.parts.providers. The ninth kind, a language, is a pack: langmill.parts.languages.)
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field
+
+from langmill.errors import MissingInput
+from langmill.parts.contexts import Context, SourceContext, StepContext
+from langmill.parts.part import Part
+from langmill.parts.providers import LLM
+from langmill.rows import Chat, Choice, Drop, Reject, Row, Skip, Split, Text
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Expect(Part):
+    """What the source should hold when it is whole; used when it is absent, and always marked as declared."""
+
+    rows: int | None = Field(None, ge=0, description="rows")
+    tokens: int | None = Field(None, ge=0, description="tokens, by a common tokenizer")
+
+
+class Loader(Part):
+    """Reads a source. ``path`` lies beside the recipe, or below the data folder as ``$data_dir/…``."""
+
+    path: str = Field(description="file, glob or folder, beside the recipe; $data_dir/… lies below the data folder")
+    license: str = Field(min_length=1, description="SPDX id, or 'unknown', or the source's own words")
+    dev: float = Field(0.0, ge=0, lt=1, description="share of families that go to dev when the source has no split")
+    test: float = Field(0.0, ge=0, lt=1, description="share of families that go to test when the source has no split")
+    splits: Mapping[Split, Split | None] = Field(
+        default_factory=dict,
+        description="take the source's split as another, e.g. {dev: test}; null: decide by dev and test",
+    )
+    limit: int | None = Field(None, ge=1, description="most rows kept per language and split, the first ones")
+    expect: Expect | None = Field(None, description="declared size, for plan when the source is absent")
+
+    @abstractmethod
+    def load(self, context: SourceContext) -> Iterator[Row | Reject]:
+        """Yield rows and rejects in the source's own order, streaming. A record that can not be used is a reject."""
+
+    def root(self, context: Context) -> Path:
+        """``path`` as far as it has no wildcard: a file, or the folder that holds the source's files."""
+        steps = PurePath(self._pattern()).parts
+        return context.path(self.path).parents[len(steps) - 1] if steps else context.path(self.path)
+
+    def _pattern(self) -> str:
+        """``path`` from its first step with a wildcard on; empty when it has none."""
+        steps = PurePath(self.path).parts
+        marked = [any(mark in step for mark in "*?[") for step in steps]
+        return "/".join(steps[marked.index(True) :]) if any(marked) else ""
+
+    def files(self, context: Context) -> list[Path]:
+        """The files this source is made of, sorted: their content is the source's identity. Raises MissingInput if none."""
+        path, pattern = self.root(context), self._pattern()
+        if pattern:
+            found = sorted(item for item in path.glob(pattern) if item.is_file())
+        elif path.is_dir():
+            found = sorted(item for item in path.rglob("*") if item.is_file())
+        else:
+            found = [path] if path.is_file() else []
+        if not found:
+            raise MissingInput(f"{context.place}.path: nothing at '{self.path}' ({context.path(self.path)})")
+        return found
+
+
+class Augmenter(Part):
+    """Makes rows of rows with a model. What it returns is added to the data set."""
+
+    bodies: ClassVar[tuple[type, ...]] = (Text, Chat, Choice)
+    keep: Literal["always", "skipped", "never"] = Field(
+        "always", description="the parent stays beside what is made of it; stays only where the step was skipped; goes"
+    )
+    splits: tuple[Split, ...] = Field(("train",), description="splits this step acts on; rows of other splits pass")
+    llm: str | None = Field(None, description="name of a model under models:; the recipe's llm: when left out")
+    limit: int | None = Field(
+        None, ge=1, description="most rows per language it acts on, chosen by a hash of the row's id"
+    )
+
+    def takes(self, row: Row) -> bool:
+        """Whether this step acts on a row; others pass unchanged."""
+        return isinstance(row.body, self.bodies) and row.split in self.splits
+
+    @abstractmethod
+    async def augment(self, row: Row, context: StepContext) -> Iterable[Row | Drop | Skip]:
+        """The rows made of one row (``row.child(...)``). A RowFault that escapes rejects this row's work alone."""
+
+    def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float] | None:
+        """For the price before a run: characters of a usual answer in ``language`` about a row, from a terse and from a
+        talkative model, JSON included. None when that can not be said; the plan then takes anything up to max_tokens."""
+        return None
+
+    def expected(self, row: Row, language: str, characters: float, context: StepContext) -> Iterable[Row]:
+        """For the price before a run: the rows that an answer in ``language`` of so many characters would make of a row,
+        with the ids they will have and ``context.pack(language).filler(n)`` for words. Later steps are counted on them."""
+        return ()
+
+
+class Exporter(Part):
+    """Writes a data set in one more shape."""
+
+    @abstractmethod
+    def export(self, rows: Iterable[Row], folder: Path, context: Context) -> Path:
+        """Write rows (sorted by language, then split) below ``folder``, whole or not at all; returns what was written."""
+
+
+class Stage(Part):
+    """One training stage of a recipe."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="the stage's name; 'base' is taken")
+    data: str = Field(description="the data set it learns from (split train; dev is for the validation loss)")
+    start: str = Field("base", description="'base' or an earlier stage")
+    handover: Literal["continue", "merge", "new"] = Field(
+        "continue", description="continue the same adapter, merge it and start a new one, or a new one on the base"
+    )
+    epochs: float = Field(1.0, gt=0, description="passes over the data")
+    max_steps: int | None = Field(None, ge=1, description="stop after this many optimiser steps")
+    learning_rate: float = Field(2e-4, gt=0, description="peak learning rate")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="learning-rate schedule")
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps that warm up")
+    batch: int = Field(4, ge=1, description="rows a device and step")
+    accumulate: int = Field(1, ge=1, description="batches to an optimiser step")
+    save_steps: int = Field(20, ge=1, description="steps between checkpoints, what a kill can cost")
+    eval_rows: int = Field(64, ge=1, description="most dev rows for the validation loss")
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """All a trainer needs, and nothing of the sources. ``start`` is the adapter folder of the stage it starts from."""
+
+    stage: Stage
+    start: Path | None
+    rows: Callable[[Split], Iterator[Row]]
+    folder: Path
+    context: Context
+    report: Callable[[Mapping[str, Any]], None]
+
+
+class Trainer(Part):
+    """Trains one stage after another. Options are shared by all stages."""
+
+    base: str = Field(description="the model to start from: local/NAME (packaged), a folder, or a hub name")
+    max_tokens: int = Field(1024, ge=16, description="longest row, in tokens; longer rows are left out and counted")
+    seed: int = Field(17, description="seed of order and adapter")
+
+    @abstractmethod
+    def train(self, job: TrainJob) -> Path:
+        """Train a stage, resuming from its last checkpoint if there is one; returns the adapter's folder."""
+
+    @abstractmethod
+    def open(self, adapter: Path | None, context: Context) -> LLM:
+        """The base (None) or a trained adapter, as a model that can be asked and scored."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure. ``interval`` is the 95% Wilson interval; ``chance`` what guessing would get; ``prompt`` a hash."""
+
+    language: str
+    metric: str
+    n: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+    chance: float
+    unreadable: int = 0
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """An evaluation: figures, and what was chosen for each row so that two models can be compared row by row."""
+
+    scores: tuple[Score, ...]
+    items: tuple[Mapping[str, Any], ...] = ()
+
+
+class Evaluator(Part):
+    """Scores models on rows of a data set."""
+
+    data: str = Field(description="the data set whose rows are asked")
+    models: tuple[str, ...] = Field(min_length=1, description="'base', stages, or names under models:")
+    split: Split = Field("test", description="the split that is asked")
+    limit: int | None = Field(None, ge=1, description="most rows per language, chosen by a hash of the row's id")
+
+    @abstractmethod
+    def evaluate(self, rows: Sequence[Row], model: LLM, context: Context) -> Scores:
+        """Figures by language and over all."""
+
+
+class Executor(Part):
+    """Runs a function over partitions somewhere."""
+
+    @abstractmethod
+    def map(self, work: Callable[[T], R], partitions: Sequence[T], context: Context) -> Iterator[R]:
+        """Results in the order of the partitions. ``work`` is a module-level function; partitions and results are plain
+        data, since they cross to other processes."""

@@ -1,0 +1,1 @@
+"""Data sets being made, segment by segment."""

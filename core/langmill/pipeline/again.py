@@ -1,0 +1,99 @@
+"""What a step that asks a model makes of one row; and of a row that is tried again (``factory retry``), where what was fine
+stays and only the rest is asked anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langmill.api import Augmenter, Drop, Model, Prompt, Reply, Row, RowFault, Schema, Skip, StepContext
+from langmill.errors import LanguageNotWritten
+from langmill.parts.contexts import Around
+
+RETRY_SAMPLES = 1000  # samples between one try of a row and the next, more than any part asks for
+UNANSWERED = ("provider", "bad_request")  # rejects without an answer in the ledger: the same call is simply sent again
+Made = Row | Drop | Skip
+
+
+async def made_of(part: Augmenter, row: Row, context: StepContext) -> Sequence[Made]:
+    """The rows made of one row, and what went wrong with it."""
+    try:
+        return list(await part.augment(row, context))
+    except LanguageNotWritten as fault:
+        return [Skip(fault.reason, fault.detail)]
+    except RowFault as fault:
+        return [Drop(fault.reason, fault.detail)]
+
+
+@dataclass(eq=False)
+class _Asked:
+    """One call of a row: the job of the row that made it, what was asked, and what came of it."""
+
+    job: Any
+    what: tuple[object, ...]
+    key: str = ""
+    fault: str = ""
+
+
+class _Anew(Around):
+    """A model that asks some of a row's calls anew: with a higher sample, so that the ledger does not know them."""
+
+    def __init__(self, model: Model):
+        super().__init__(model)
+        self.asked: list[_Asked] = []
+        self.samples: dict[tuple[object, ...], int] = {}
+
+    async def answer(
+        self, prompt: Prompt, schema: type[Schema], *, step: str, language: str, seed: int, sample: int = 0
+    ) -> Reply[Schema]:
+        call = _Asked(asyncio.current_task(), (prompt.messages, schema, step, language, sample))
+        self.asked.append(call)
+        higher = sample + self.samples.get(call.what, 0)
+        try:
+            reply = await self.model.answer(prompt, schema, step=step, language=language, seed=seed, sample=higher)
+        except RowFault as fault:
+            call.fault = fault.reason
+            raise
+        call.key = reply.mark.call
+        return reply
+
+    def look_back(self, rows: Sequence[Row]) -> bool:
+        """After all calls of a row were looked at, with the rows that came of them: those that must be asked anew get a higher
+        sample. False when there are none.
+
+        A row's jobs (``StepContext.gather``) stand alone, so that those count from which no row came at all; then the calls
+        from which none came; and where rows came of every call, but some were dropped, every call."""
+        marks = {mark.call for row in rows for mark in row.origin.marks}
+        fine = {id(call.job) for call in self.asked if call.key in marks}
+        bad = [call for call in self.asked if id(call.job) not in fine]
+        bad = bad or [call for call in self.asked if call.key not in marks] or self.asked
+        answered = [call for call in bad if call.fault not in UNANSWERED]
+        for what in {call.what for call in answered}:
+            self.samples[what] = self.samples.get(what, 0) + RETRY_SAMPLES
+        self.asked = []
+        return bool(answered)
+
+
+async def tried_again(part: Augmenter, row: Row, context: StepContext, times: int) -> Sequence[Made]:
+    """What is made of a row that is tried again ``times`` times.
+
+    First the row is done as it was: the ledger has all its answers, which tells the calls that were of no use. Those alone
+    are asked anew. Rows once made stay; what the last try drops is rejected. Done over, it asks nothing and ends the same.
+    """
+    if context.llm is None:
+        return await made_of(part, row, context)
+    again = _Anew(context.llm)
+    anew = replace(context, llm=again)
+    rows: list[Row] = []
+    while True:
+        made = await made_of(part, row, anew)
+        known = {item.id for item in rows}
+        rows += [item for item in made if isinstance(item, Row) and item.id not in known]
+        others = [item for item in made if not isinstance(item, Row)]
+        dropped = any(isinstance(item, Drop) for item in others)
+        if not (dropped and times and again.look_back(rows)):
+            return [*rows, *others]
+        times -= 1

@@ -1,0 +1,183 @@
+"""What a recipe would do before it does it: rows, calls, tokens, money and time, by data set, step and language.
+
+Sources are read and filters run for real, in a folder that is thrown away. How the steps that ask a model are walked through
+says langmill.plan.walk, how tokens, dollars and seconds come about langmill.plan.estimate.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langmill.api import MissingInput, Price
+from langmill.calls.engine import Engine
+from langmill.disk.store import RunFolder
+from langmill.ledger.ledger import Ledger
+from langmill.pipeline.segments import Workshop
+from langmill.plan.estimate import NOTHING, Span
+from langmill.plan.walk import Group, Walk
+from langmill.recipe.assembly import Assembly
+from langmill.recipe.dataset_plan import DatasetPlan
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One step of one data set in one language. ``calls`` are all that it takes, ``paid`` those that the ledger has answered
+    (``saved`` is their price in US dollars); tokens, ``dollars``, ``batch`` (through the provider's batch API) and ``seconds``
+    are for the others, None where no price is known. ``worst`` is what they can not exceed while none is lost on its way.
+    ``made`` counts calls about rows that earlier steps have yet to make, ``known`` the answers that lengths were taken from
+    (0: the step's own word), ``sampled`` tells that not every row was walked through, ``counted`` that the model's tokenizer
+    was at hand."""
+
+    dataset: str
+    step: str
+    place: str
+    language: str
+    model: str
+    rows: int
+    calls: int
+    paid: int
+    saved: float
+    prompt_tokens: Span
+    answer_tokens: Span
+    dollars: Span | None
+    batch: Span | None
+    worst: float | None
+    seconds: Span
+    made: int
+    known: int
+    sampled: bool
+    counted: bool
+
+
+@dataclass
+class Planned:
+    """The plan: rows by source and language, what is absent (with declared counts), the steps that ask a model, what is
+    skipped and how often, models without a price by their name in the recipe, the recipe's own cap, the seconds in all, and what a
+    person should be told about the ledger, if anything."""
+
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    steps: list[StepCost] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    unpriced: dict[str, str] = field(default_factory=dict)
+    budget: float | None = None
+    seconds: Span = NOTHING
+    notice: str = ""
+
+    @property
+    def dollars(self) -> Span:
+        """US dollars that are still to be paid, as far as prices are known."""
+        return sum((cost.dollars for cost in self.steps if cost.dollars), NOTHING)
+
+    @property
+    def worst(self) -> float:
+        """US dollars that a run can not exceed while no call is lost on its way, as far as prices are known."""
+        return sum(cost.worst for cost in self.steps if cost.worst)
+
+    @property
+    def saved(self) -> float:
+        """US dollars that the answers in the ledger have cost."""
+        return sum(cost.saved for cost in self.steps)
+
+
+async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
+    """Read what is there and count. Sources that are absent are listed and left out."""
+    planned = Planned(budget=assembly.recipe.budget)
+    present = []
+    for name, loader in assembly.sources.items():
+        try:
+            loader.files(assembly.context(f"sources.{name}"))
+            present.append(name)
+        except MissingInput as error:
+            declared = f"; declared: {loader.expect.rows:,} rows" if loader.expect and loader.expect.rows else ""
+            planned.absent.append(f"{error}{declared}")
+    with tempfile.TemporaryDirectory(prefix="langmill-plan-") as scratch, Ledger() as ledger:
+        store = RunFolder(Path(scratch))
+        shop = Workshop.of(assembly, store.root)
+        engine = Engine(
+            assembly.models, ledger, run="plan", budget=None, context=assembly.context("llm"), report=lambda event: None
+        )
+        walk = Walk(assembly, store, shop, engine, lambda event: None, limit)
+        walk.begin()
+        sources = walk.load(present)
+        for name, loaded in sources.items():
+            planned.rows[name] = walk.read(loaded)
+        for dataset in assembly.datasets.values():
+            there = tuple(name for name in dataset.inputs if name in sources or name in assembly.datasets)
+            await walk.make(DatasetPlan(dataset.name, there, dataset.steps, ()), sources)
+        planned.notice = ledger.notice
+        _sum_up(planned, walk, assembly)
+    return planned
+
+
+def _sum_up(planned: Planned, walk: Walk, assembly: Assembly) -> None:
+    seconds: dict[str, Span] = {}
+    for group in walk.groups.values():
+        llm, cost = assembly.models[group.name], _cost(group, assembly)
+        planned.steps.append(cost)
+        if cost.dollars is None:
+            planned.unpriced[group.name] = llm.model
+        before = seconds.get(
+            group.place, NOTHING
+        )  # a step's languages share the model's room; its batches go side by side
+        seconds[group.place] = before.widest(cost.seconds) if llm.batch else before + cost.seconds
+    planned.seconds = sum(seconds.values(), NOTHING)
+    planned.skipped = dict(sorted(walk.skips.items()))
+
+
+def _cost(group: Group, assembly: Assembly) -> StepCost:
+    calls, llm = group.calls, assembly.models[group.name]
+    price = llm.price()
+    dollars = calls.dollars(price) if price else None
+    batch = dollars.times(price.batch, price.batch) if dollars and price and price.batch is not None else None
+    return StepCost(
+        dataset=group.dataset,
+        step=calls.step.partition(".")[0],
+        place=group.place,
+        language=calls.language,
+        model=llm.model,
+        rows=round(group.rows),
+        calls=round(calls.n) + group.paid,
+        paid=group.paid,
+        saved=group.saved,
+        prompt_tokens=calls.prompt_tokens(),
+        answer_tokens=calls.answer_tokens(),
+        dollars=batch if llm.batch and batch else dollars,
+        batch=batch,
+        worst=calls.worst(_prices(group.name, assembly)) if price else None,
+        seconds=calls.seconds(),
+        made=round(group.made),
+        known=calls.habit.calls if calls.habit else 0,
+        sampled=group.sampled,
+        counted=calls.meter.counts,
+    )
+
+
+def _prices(name: str, assembly: Assembly) -> list[Price]:
+    """The prices of a model and of those that take over from it, as far as they are known."""
+    found, next_ = [], name
+    while next_:
+        llm = assembly.models[next_]
+        found.append(llm.price())
+        next_ = llm.fallback or ""
+    return [price for price in found if price]
+
+
+def facts(planned: Planned) -> dict[str, Any]:
+    """The plan for programs. Ranges are {low, high}, money is in US dollars."""
+    return {
+        "rows": planned.rows,
+        "absent": planned.absent,
+        "steps": [asdict(cost) for cost in planned.steps],
+        "skipped": planned.skipped,
+        "unpriced": planned.unpriced,
+        "budget": planned.budget,
+        "dollars": asdict(planned.dollars),
+        "saved": planned.saved,
+        "worst": planned.worst,
+        "seconds": asdict(planned.seconds),
+        "notice": planned.notice,
+    }

@@ -1,0 +1,179 @@
+"""The plan for people: a table of at most 100 characters a line, totals last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from langmill.plan.estimate import FAST, NOTHING, SLOW, Span
+from langmill.plan.forecast import Planned, StepCost
+
+_HEAD = ("rows", "calls", "paid", "tokens in", "tokens out", "US$", "batch US$", "time")
+_NAME = 28  # characters of a data set's or a step's name, at most
+_MOST = 100  # characters a line
+
+
+def lines(planned: Planned) -> list[str]:
+    """What is to be told about the ledger, sources, then each data set's steps by language, then what it all comes to."""
+    out = planned.notice.splitlines()
+    out += [_source(source, by_language) for source, by_language in planned.rows.items()]
+    out += [f"absent: {line}" for line in planned.absent]
+    if planned.steps:
+        out += ["", *_table(planned), ""]
+    else:
+        out.append("no step asks a model" if not planned.skipped else "no model is asked")
+    return [*out, *_notes(planned)]
+
+
+def _source(source: str, by_language: dict[str, int]) -> str:
+    listed = "  ".join(f"{language} {n:,}" for language, n in by_language.items())
+    return f"{source}: {sum(by_language.values()):,} rows   {listed}"
+
+
+def _table(planned: Planned) -> list[str]:
+    """A head and rows for each data set, then the sum; no column for a batch price that nobody has."""
+    high = max((cost.dollars.high for cost in planned.steps if cost.dollars), default=0.0)
+    scale = math.floor(math.log10(max(high, 1e-6)))
+    decimals = max(2, 3 - scale if scale >= 0 else 2 - scale) if high < 1000 else 0
+    rows: list[tuple[str, ...]] = []
+    for dataset in dict.fromkeys(cost.dataset for cost in planned.steps):
+        rows += [() if rows else ("",), (dataset[:_NAME], *_HEAD)]
+        for cost in planned.steps:
+            if cost.dataset == dataset:
+                rows.append((f"  {cost.step} {cost.language}"[:_NAME], *_figures(cost, decimals)))
+    rows += [(), ("all", *_sum(planned, decimals))]
+    rows = rows[1:]
+    if not any(cost.batch for cost in planned.steps):
+        drop = 1 + _HEAD.index("batch US$")
+        rows = [row[:drop] + row[drop + 1 :] for row in rows]
+    widths = [max(len(row[column]) for row in rows if row) for column in range(len(rows[0]))]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= _MOST else " "
+    return [_row(row, widths, gap) for row in rows]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], gap: str) -> str:
+    """The name from the left, figures from the right."""
+    padded = [
+        cell.rjust(width) if number else cell.ljust(width)
+        for number, (cell, width) in enumerate(zip(cells, widths, strict=bool(cells)))
+    ]
+    return gap.join(padded).rstrip()
+
+
+def _figures(cost: StepCost, decimals: int) -> tuple[str, ...]:
+    if cost.calls == cost.paid:
+        return _number(cost.rows), _number(cost.calls), "all", "", "", "", "", ""
+    return (
+        _number(cost.rows),
+        f"{'~' if cost.made or cost.sampled else ''}{_number(cost.calls)}",
+        _number(cost.paid),
+        _tokens(cost.prompt_tokens),
+        _tokens(cost.answer_tokens),
+        _money(cost.dollars, decimals),
+        _money(cost.batch, decimals),
+        _time(cost.seconds),
+    )
+
+
+def _sum(planned: Planned, decimals: int) -> tuple[str, ...]:
+    steps = planned.steps
+    calls, paid = sum(cost.calls for cost in steps), sum(cost.paid for cost in steps)
+    if calls == paid:
+        return "", _number(calls), "all", "", "", "", "", ""
+    about = any(cost.made or cost.sampled for cost in steps)
+    batches = [cost.batch for cost in steps if cost.batch]
+    return (
+        "",
+        f"{'~' if about else ''}{_number(calls)}",
+        _number(paid),
+        _tokens(sum((cost.prompt_tokens for cost in steps), NOTHING)),
+        _tokens(sum((cost.answer_tokens for cost in steps), NOTHING)),
+        _money(planned.dollars if any(cost.dollars for cost in steps) else None, decimals),
+        _money(sum(batches, NOTHING) if batches else None, decimals),
+        _time(planned.seconds),
+    )
+
+
+def _notes(planned: Planned) -> Iterable[str]:
+    steps = [cost for cost in planned.steps if cost.calls > cost.paid]
+    for why, n in planned.skipped.items():
+        yield f"skipped: {n:,} times, {why}"
+    if any(cost.made for cost in steps):
+        yield "~ counts rows that earlier steps have yet to make; some of them checks and filters will take away"
+    if any(cost.sampled for cost in steps):
+        yield "~ stands for a sample where a language has very many rows"
+    for model in dict.fromkeys(cost.model for cost in steps):
+        yield _grounds(model, [cost for cost in steps if cost.model == model])
+    if any(not cost.known for cost in steps):
+        yield (
+            f"time: {FAST[0]:g} to {SLOW[0]:g} s a call and {SLOW[1]:g} to {FAST[1]:g} tokens a second are assumed where none was timed"
+        )
+    if planned.steps and not steps:
+        yield f"all paid: a run costs $0, ${_amount(planned.saved)} saved by answers that the ledger has"
+        return
+    if any(cost.paid for cost in planned.steps):
+        yield f"already paid: ${_amount(planned.saved)} saved by answers that the ledger has"
+    for name, model in planned.unpriced.items():
+        place = "llm:" if name == "llm" else f"models: {name}:"
+        yield f"no price is known for {model}: give it in {place} prices: {{input: …, output: …}}, US$ per million tokens"
+    priced = [cost for cost in steps if cost.dollars is not None]
+    if priced and not planned.worst:
+        yield "a run costs $0: the model is free"
+    elif priced:
+        rest = " (models without a price aside)" if len(priced) < len(steps) else ""
+        yield f"a run costs ${_amount(planned.dollars.low)}-{_amount(planned.dollars.high)}{rest}"
+        yield f"at the very most ${_amount(planned.worst)}: every answer max_tokens long and of no use until the third time,"
+        yield "every prompt a token a byte; calls that are lost on their way may be billed on top"
+        if planned.budget is not None and planned.dollars.high > planned.budget:
+            yield f"budget: ${planned.budget:g} in the recipe may stop it before its end"
+        elif planned.budget is None and planned.dollars.high > 0:
+            yield "--max-cost USD caps it, whatever happens"
+
+
+def _grounds(model: str, costs: Sequence[StepCost]) -> str:
+    tokens = "by its own tokenizer" if costs[0].counted else "by characters a token"
+    known = sum(cost.known > 0 for cost in costs)
+    if known == len(costs):
+        answers = "as long as earlier ones"
+    else:
+        answers = "as long as the steps declare" + (", or as earlier ones" if known else "")
+    return f"{model}: tokens {tokens}, answers {answers}"
+
+
+# --- figures ---
+
+
+def _number(n: float) -> str:
+    """Whole below ten thousand, then two or three figures."""
+    if n < 9_999.5:
+        return f"{n:,.0f}"
+    for size, letter in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
+        if n < 999.5 * size:
+            return f"{n / size:.0f}{letter}" if n >= 9.95 * size else f"{n / size:.1f}{letter}"
+    return f"{n / 1e9:,.0f}G"
+
+
+def _tokens(span: Span) -> str:
+    low, high = _number(span.low), _number(span.high)
+    return low if low == high else f"{low}-{high}"
+
+
+def _amount(dollars: float) -> str:
+    """Cents at least, two figures of what is less."""
+    if 0 < dollars < 0.1:
+        return f"{dollars:.2g}" if dollars >= 1e-4 else f"{dollars:.7f}"
+    return f"{dollars:,.2f}" if dollars < 100 else f"{dollars:,.0f}"
+
+
+def _money(span: Span | None, decimals: int) -> str:
+    if span is None or not span.high:
+        return "?" if span is None else "0"
+    return f"{span.low:,.{decimals}f}-{span.high:,.{decimals}f}"
+
+
+def _time(span: Span) -> str:
+    if span.high <= 99:
+        return f"{span.low:.0f}-{span.high:.0f} s"
+    if span.high <= 99 * 60:
+        return f"{span.low / 60:.0f}-{span.high / 60:.0f} min"
+    return f"{span.low / 3600:.1f}-{span.high / 3600:.0f} h"

@@ -1,0 +1,1 @@
+"""A recipe: read, held against its parts, assembled."""

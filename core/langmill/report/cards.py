@@ -1,0 +1,211 @@
+"""The cards that travel with data and adapters: one README.md beside each data set and each training stage.
+
+Everything in them is counted from the run's folder. No prompt, no row and no key goes in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from langmill import __version__
+from langmill.api import Stage
+from langmill.disk.store import RunFolder
+from langmill.disk.whole import write_text
+from langmill.parts.training import result
+from langmill.recipe.assembly import Assembly
+from langmill.recipe.dataset_plan import DatasetPlan
+from langmill.report.counts import Counts, checks, count, funnel, unchecked
+from langmill.report.licenses import strictest, terms
+from langmill.report.pages import page
+from langmill.yaml12 import dump
+
+NOT_FOR_CARE = "Not reviewed by clinicians. Not for care."
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
+_TASKS = {"chat": "question-answering", "choice": "multiple-choice", "text": "text-generation"}
+
+
+def write_cards(assembly: Assembly, store: RunFolder) -> None:
+    """Write the card of every finished data set."""
+    for name, plan in assembly.datasets.items():
+        facts = store.dataset_facts(name)
+        if facts is not None:
+            write_text(store.card(name), _dataset_card(assembly, store, plan, facts))
+
+
+def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: Mapping[str, Any]) -> None:
+    """Write the model card of a trained stage. ``facts`` is what stage.json holds, or is about to."""
+    assert assembly.trainer is not None
+    chain = stages_behind(assembly, stage)
+    names = list(dict.fromkeys(one.data for one in chain))
+    counted = {name: count(store, name, "train") for name in names}
+    licenses = sorted({license for counts in counted.values() for license in counts.every_license})
+    demonstration = sum((counts.demonstration for counts in counted.values()), Counter[str]())
+    figures = result(store, stage.name)
+    files = [
+        {"name": path.relative_to(store.root).as_posix(), "sha256": digest}
+        for path, digest in zip(store.data_files(stage.data), facts.get("data_sha256") or (), strict=False)
+    ]
+    front = {
+        "base_model": assembly.trainer.base,
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "language": sorted({language for counts in counted.values() for language in counts.languages}),
+        **_front_license(licenses),
+        "datasets": names,
+        "tags": ["langmill", "lora", *(["demonstration"] if demonstration or figures.base_is_demonstration else [])],
+    }
+    text = page(
+        "model_card.md.jinja",
+        front=dump(front),
+        recipe=assembly.recipe,
+        stage=stage,
+        use=assembly.recipe.train.use if assembly.recipe.train else "",
+        trainer=assembly.trainer,
+        chain=chain,
+        counted=counted,
+        languages=language_names(assembly, front["language"]),
+        files=files,
+        licenses=[terms(license) for license in licenses],
+        strictest=strictest(licenses),
+        demonstration=demonstration,
+        checks=[check for name in names for check in checks(assembly, store, name)],
+        unchecked=[(name, data) for name in names for data in unchecked(assembly, name)],
+        allowed=assembly.recipe.allows_unchecked,
+        benchmarks=assembly.benchmarks,
+        result=figures,
+        seconds=facts.get("seconds"),
+        adapter=PurePath(facts.get("adapter") or "adapter").name,
+        not_for_care=NOT_FOR_CARE,
+        version=__version__,
+    )
+    write_text(store.stage_card(stage.name), text)
+
+
+def _dataset_card(assembly: Assembly, store: RunFolder, plan: DatasetPlan, facts: Mapping[str, Any]) -> str:
+    counts = count(store, plan.name)
+    steps = funnel(plan, facts)
+    return page(
+        "dataset_card.md.jinja",
+        front=dump(_front(assembly, plan, counts)),
+        recipe=assembly.recipe,
+        plan=plan,
+        counts=counts,
+        languages=language_names(assembly, counts.languages),
+        steps=steps,
+        sources=source_facts(assembly, counts),
+        licenses=[terms(license) for license in counts.every_license],
+        strictest=strictest(counts.every_license),
+        checks=checks(assembly, store, plan.name),
+        unchecked=unchecked(assembly, plan.name),
+        allowed=assembly.recipe.allows_unchecked and any(stage.data == plan.name for stage in assembly.stages),
+        benchmarks=assembly.benchmarks,
+        limits=_limits(assembly, counts, steps),
+        not_for_care=NOT_FOR_CARE,
+        version=__version__,
+    )
+
+
+def _front(assembly: Assembly, plan: DatasetPlan, counts: Counts) -> dict[str, Any]:
+    """The card's YAML: what a hub and ``datasets`` read."""
+    size = next((name for most, name in _SIZES if counts.total < most), "n>10M")
+    configs: list[dict[str, Any]] = []
+    for name, folder, splits in (
+        ("default", "*", counts.splits),
+        *((code, code, [split for split in counts.splits if counts.rows[code, split]]) for code in counts.languages),
+    ):
+        files = [{"split": split, "path": f"data/{folder}/{split}-*.parquet"} for split in splits]
+        if files:
+            configs.append({"config_name": name, "data_files": files})
+    tags = [
+        "langmill",
+        *(["synthetic"] if counts.writers else []),
+        *(["demonstration"] if counts.demonstration else []),
+    ]
+    return {
+        "pretty_name": f"{assembly.recipe.name} · {plan.name}",
+        "language": counts.languages,
+        **_front_license(counts.every_license),
+        "multilinguality": "multilingual" if len(counts.languages) > 1 else "monolingual",
+        "size_categories": [size],
+        "task_categories": [_TASKS[kind] for kind in counts.kind_names],
+        "source_datasets": sorted({source for source, _ in counts.sources}),
+        "tags": tags,
+        "configs": configs,
+    }
+
+
+def _front_license(licenses: Sequence[str]) -> dict[str, str]:
+    """One known licence by its id; several, or one that is not known, as ``other`` with all their names."""
+    if len(licenses) == 1 and terms(licenses[0]).known:
+        return {"license": licenses[0].lower()}
+    return {"license": "other", "license_name": ", ".join(licenses) or "none"}
+
+
+def stages_behind(assembly: Assembly, stage: Stage) -> list[Stage]:
+    """A stage and those it starts from, the first one first."""
+    by_name = {one.name: one for one in assembly.stages}
+    chain = [stage]
+    while chain[0].start != "base":
+        chain.insert(0, by_name[chain[0].start])
+    return chain
+
+
+def language_names(assembly: Assembly, codes: Sequence[str]) -> dict[str, str]:
+    """Names of languages in English, from their packs."""
+    return {code: assembly.packs[code].identity.name if code in assembly.packs else code for code in codes}
+
+
+def source_facts(assembly: Assembly, counts: Counts) -> list[dict[str, Any]]:
+    """The sources behind a data set's rows: how each is read, where it lies, its licences and rows by language."""
+    found = []
+    for name in sorted({source for source, _ in counts.sources}):
+        loader = assembly.sources.get(name)
+        rows = {language: counts.sources[name, language] for language in counts.languages}
+        found.append(
+            {
+                "name": name,
+                "use": assembly.uses.get(name, ""),
+                "place": _place(loader.path) if loader else "",
+                "licenses": sorted(counts.source_licenses[name]),
+                "rows": rows,
+                "total": sum(rows.values()),
+            }
+        )
+    return found
+
+
+def _place(path: str) -> str:
+    """Where a source lies, without saying anything of this machine."""
+    if path.startswith("$data_dir"):
+        return "data folder: " + path.removeprefix("$data_dir").lstrip("/")
+    if Path(path).is_absolute():
+        return PurePath(path).name
+    return f"beside the recipe: {path}"
+
+
+def _limits(assembly: Assembly, counts: Counts, steps: Sequence[Any]) -> list[str]:
+    """What a user of the data should know, as far as the numbers show it."""
+    limits = []
+    missing = [code for code in assembly.packs if code not in counts.languages]
+    if missing:
+        limits.append(f"No rows in {', '.join(missing)}, though the recipe asks for them.")
+    for step in steps:
+        for reason, n in step.reasons("skipped").items():
+            if reason != "over_limit":
+                codes = ", ".join(sorted(step.by_language(f"skipped:{reason}"))) or "no language"
+                limits.append(f"{step.name}: {n:,} skipped ({reason}) in {codes}.")
+    for flag, n in sorted(counts.flags.items()):
+        if flag != "demonstration":
+            limits.append(f"Rows that carry the flag {flag}, because a step had doubts and kept them: {n:,}.")
+    for split in ("train", "test"):
+        without = [code for code in counts.languages if not counts.rows[code, split]]
+        if without and len(without) < len(counts.languages):
+            limits.append(f"No {split} rows in {', '.join(without)}.")
+    if unknown := [license for license in counts.every_license if not terms(license).known]:
+        limits.append(f"The terms of these licences are not known here: {', '.join(unknown)}.")
+    if counts.writers:
+        limits.append("Rows written by a model passed the steps above and nothing else: no person has read them all.")
+    return limits

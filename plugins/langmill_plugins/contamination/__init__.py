@@ -1,0 +1,1 @@
+"""What a row gives away of rows that models are scored on."""

@@ -1,0 +1,1 @@
+"""Rows that are near one another: compared, joined, all but the best named."""
