@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -191,14 +192,15 @@ def test_a_process_keeps_to_its_core(work: object, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="module")
 def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The functions, where the workers of a Ray find them; the first executor that is asked starts it."""
-    found = pytest.importorskip("ray")
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed")
     folder = tmp_path_factory.mktemp("work")
     (folder / "work_for_ray.py").write_text(textwrap.dedent(MODULE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         patch.syspath_prepend(str(folder))
         yield importlib.import_module("work_for_ray")
-        found.shutdown()
+        importlib.import_module("ray").shutdown()
 
 
 def test_ray_gives_what_local_gives(on_ray: Any) -> None:
@@ -208,6 +210,30 @@ def test_ray_gives_what_local_gives(on_ray: Any) -> None:
     assert list(Ray(workers=2).map(on_ray.slow_first, range(5), CONTEXT)) == [0, 1, 2, 3, 4]
     assert list(Ray(workers=2).map(on_ray.square, [], CONTEXT)) == []
     assert list(Ray(workers=2).map(on_ray.threads, range(2), CONTEXT)) == [("1", "1")] * 2
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are looked up in /proc")
+def test_a_ray_of_our_own_listens_on_loopback_alone(on_ray: Any) -> None:
+    assert len(list(Ray(workers=2).map(on_ray.square, range(2), CONTEXT))) == 2
+    session = importlib.import_module("ray")._private.worker._global_node.get_session_dir_path()
+    listening = {}
+    for name in ("tcp", "tcp6"):
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            place, state, inode = (line.split()[column] for column in (1, 3, 9))
+            if state == "0A":
+                listening[f"socket:[{inode}]"] = place.split(":")[0]
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if session in (process / "cmdline").read_text():
+                found |= {
+                    listening[end]: process
+                    for each in (process / "fd").iterdir()
+                    if (end := os.readlink(each)) in listening
+                }
+        except OSError:
+            continue
+    assert found.keys() <= {"0100007F", "0000000000000000FFFF00000100007F"} and found
 
 
 def test_few_partitions_are_in_flight_on_ray(on_ray: Any, tmp_path: Path) -> None:

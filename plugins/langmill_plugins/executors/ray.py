@@ -66,16 +66,17 @@ class Ray(Executor):
     def _joined(self, context: Context) -> Any:
         """Ray, started or joined once in a process; it ends what it started when this process ends. Raises MissingInput when
         there is no Ray, or none at the address."""
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when it is imported: no reports to its makers
+        # Both are read when Ray is imported: no reports to its makers; a Ray of our own listens on loopback alone.
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        if self.address is None:
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         try:
             import ray
         except ImportError:
             raise missing_package("run.use: ray", "ray", "ray") from None
         if not ray.is_initialized():
             options: dict[str, Any] = {"address": self.address}
-            if (
-                self.address is None
-            ):  # it listens beyond this machine, but takes work only from who has the user's token
+            if self.address is None:
                 options = {"address": "local", "num_cpus": self.workers or cores(), "object_store_memory": STORE}
             logging.getLogger("ray").setLevel(logging.ERROR)
             try:
