@@ -11,6 +11,7 @@ from pathlib import Path
 import pluggy
 from pydantic import Field
 
+from langmill.disk.seen import Seen
 from langmill.disk.whole import whole_folder, write_json
 from langmill.errors import (
     FactoryError,
@@ -138,6 +139,7 @@ __all__ = [
     "Schema",
     "Score",
     "Scores",
+    "Seen",
     "Signed",
     "Skip",
     "SourceContext",

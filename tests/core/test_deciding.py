@@ -52,9 +52,44 @@ def test_what_one_run_kept_another_does_not_keep_again(bench: Any) -> None:
     )
     assert run(bench, "two", "b.jsonl") == ["ASTHMA.", "Measles."], "an index that changed is looked at again"
     assert sorted(path.name for path in (bench.folder / "seen").glob("0*")) == [
-        "000001 one.kept.00.exact",
-        "000002 two.kept.00.exact",
+        "000001 one.kept.exact.1",
+        "000002 two.kept.exact.1",
     ]
+
+
+def test_a_step_more_or_another_name_does_not_hold_a_data_set_against_itself(bench: Any) -> None:
+    notes(bench, "a.jsonl", "Anaemia.", "Asthma.", "asthma. ")
+    assert run(bench, "one", "a.jsonl") == ["Anaemia.", "Asthma."]
+    recipe = bench.folder / "one.yaml"
+    recipe.write_text(recipe.read_text().replace("steps: [", "steps: [{use: length}, "))
+    assert bench.factory("run", "one.yaml", "--offline").code == 0
+    assert [row.body.answer for row in bench.rows("kept", "one")] == ["Anaemia.", "Asthma."]
+    assert run(bench, "renamed", "a.jsonl") == ["Anaemia.", "Asthma."]
+    (gone,) = bench.rejects("kept", "renamed")
+    assert gone.like == "notes/a.jsonl-1"
+
+
+@pytest.mark.parametrize("words", [("preview",), ("plan",), ("run", "--limit", "1", "--out", "runs/try")])
+def test_a_look_leaves_the_index_as_it_is(bench: Any, words: Sequence[str]) -> None:
+    notes(bench, "a.jsonl", "Anaemia.", "Asthma.")
+    run(bench, "one", "a.jsonl")
+    before = bench.state(below="seen")
+    assert bench.factory(words[0], "one.yaml", *words[1:]).code == 0
+    assert bench.state(below="seen") == before
+
+
+def test_a_partition_of_rows_that_the_filter_does_not_act_on(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langmill.pipeline.segments.PARTITION_ROWS", 1)
+    lines = [
+        json.dumps({"id": n, "language": "en", "split": split, "question": "What is it?", "answer": answer})
+        for n, (split, answer) in enumerate(
+            [("test", "Asthma."), ("train", "Anaemia."), ("test", "Mumps."), ("train", "Asthma.")]
+        )
+    ]
+    bench.write("a.jsonl", "\n".join(lines))
+    notes(bench, "b.jsonl", "Anaemia.", "Asthma.", "Mumps.")
+    run(bench, "one", "a.jsonl", ", splits: [train]")
+    assert run(bench, "two", "b.jsonl", ", splits: [train]") == ["Mumps."]
 
 
 def test_an_entry_that_was_deleted_is_made_again(bench: Any) -> None:
@@ -81,7 +116,7 @@ def test_other_options_ask_for_another_folder(bench: Any) -> None:
     bench.write("two.yaml", RECIPE.format(name="two", path="a.jsonl", more="").replace("exact,", "minhash,"))
     said = bench.factory("run", "two.yaml", "--offline")
     assert said.code == 1
-    assert "was signed by" in said.err and "another folder" in said.err
+    assert "was made with another" in said.err and "step" in said.err and "another folder" in said.err
 
 
 def test_a_decision_that_was_cut_off_comes_out_the_same(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,9 +248,11 @@ def test_a_part_is_known_by_the_modules_it_needs_too_and_none_is_imported(
     folder.mkdir()
     (folder / "__init__.py").write_text("")
     (folder / "one.py").write_text("import json\ndef use():\n    from shop_of_parts import two\n    return two\n")
-    (folder / "two.py").write_text("from shop_of_parts.three import word\n")
+    (folder / "two.py").write_text("from .three import word\n")
     (folder / "three.py").write_text("word = 1\nraise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
+    (folder / "four.py").write_text("")
+    (folder / "__init__.py").write_text("from . import four\n")
     found = []
     for changed in ("", "three", "one", "json"):
         if changed in ("three", "one"):

@@ -18,6 +18,7 @@ from langmill.disk.partitions import (
     repeated_ids,
     write_partition,
 )
+from langmill.disk.seen import Seen
 from langmill.disk.signatures import FactsOnDisk
 from langmill.disk.tables import read_rejects, read_rows
 from langmill.errors import RecipeError
@@ -158,6 +159,44 @@ def test_a_flag_stays_in_the_row_and_a_row_that_nobody_judged_is_as_it_was(shop:
     assert [item.flagged() for item in read_rows(made.path)][1] == rows[1]
     same = judge_partition(JudgeWork(shop, (), source, tmp_path / "same.parquet"))
     assert same.content == source.content != made.content
+
+
+def test_a_row_may_be_flagged_and_dropped_and_be_the_only_one(shop: Workshop, tmp_path: Path) -> None:
+    rows = [row("s/1", "Short."), row("s/2", "A fever is a raised temperature, 38 degrees or more.")]
+    refs = (
+        PartRef("filters", "language_id", {"least_characters": 30}, "d.steps[0]", "language_id"),
+        PartRef("filters", "length", {"least": 20}, "d.steps[1]", "length"),
+    )
+    for number, some in enumerate((rows, rows[:1])):
+        source = write_partition(tmp_path / f"in{number}.parquet", some, [], Tally())
+        made = judge_partition(JudgeWork(shop, refs, source, tmp_path / f"out{number}.parquet"))
+        assert list(read_rows(made.path)) == some[1:]
+        assert made.counts["length\ten"]["rejected:too_short"] == 1
+
+
+def test_files_that_change_names_are_read_again(shop: Workshop, tmp_path: Path) -> None:
+    line = b'{"id": "%d", "language": "en", "question": "What?", "answer": "A fever."}\n'
+    (tmp_path / "d").mkdir()
+    for split, number in (("train", 1), ("test", 2)):
+        (tmp_path / f"d/{split}.jsonl").write_bytes(line % number)
+    work = loading(shop, tmp_path, path="d")
+    first = [item for part in load_source(work).partitions for item in read_rows(part.path)]
+    (tmp_path / "d/train.jsonl").rename(tmp_path / "d/other")
+    (tmp_path / "d/test.jsonl").rename(tmp_path / "d/train.jsonl")
+    (tmp_path / "d/other").rename(tmp_path / "d/test.jsonl")
+    again = load_source(work)
+    assert not again.kept
+    second = [item for part in again.partitions for item in read_rows(part.path)]
+    assert {item.id: item.split for item in first} == {"own/1": "train", "own/2": "test"}
+    assert {item.id: item.split for item in second} == {"own/1": "test", "own/2": "train"}
+
+
+def test_names_met_before_are_remembered_in_little_memory() -> None:
+    seen = Seen()
+    names = [f"s/{n}" for n in range(5000)]
+    assert all(seen.add(name) for name in names)
+    assert not any(seen.add(name) for name in names)
+    assert len(seen) == 5000
 
 
 def test_rows_are_signed_in_stretches_and_a_file_that_is_there_is_kept(shop: Workshop, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections import defaultdict
 from pathlib import Path
 
@@ -96,36 +97,71 @@ def test_facts_are_found_by_position_over_files_and_batches(tmp_path: Path) -> N
     assert [len(words) for words in table.column("words").to_pylist()] == [0, 29, 0, 0, 49, 0, 3, 0, 19]
 
 
-def entry(root: Path, owner: str, shape: str = "minhash 0.8") -> Index:
-    return Index(root, "datasets.d.steps[0]", owner, shape)
+def entry(root: Path, owner: str, **shape: object) -> Index:
+    return Index(root, "datasets.d.steps[0]", owner, {"step": "minhash", "threshold": 0.8, **shape})
 
 
 def test_an_index_is_extended_read_by_those_who_come_later_and_never_by_its_owner(tmp_path: Path) -> None:
     root = tmp_path / "index"
-    first, second = entry(root, "a.d.0"), entry(root, "b.d.0")
-    assert first.earlier() == second.earlier() == []
-    one = signed(tmp_path / "one", (4, 3))
-    first.write("k1", one, iter([np.array([False, True, False, False]), np.array([True, False, False])]))
-    assert (first.earlier(), first.holds("k1"), first.holds("k2")) == ([], True, False)
-    (held,) = second.earlier()
-    assert FactsOnDisk([held], []).take(np.arange(5)).column("number").to_pylist() == [0, 2, 3, 5, 6]
-    kept: dict[int, list[int]] = {n: [] for n in range(5)}
-    for (keys, facts), start in zip(read_signed(held), (0, 3), strict=True):
+    one = signed(tmp_path / "one", (4, 3), (2,))
+    with entry(root, "a.d.0").open():
+        first = entry(root, "a.d.0")
+        assert first.earlier == entry(root, "b.d.0").earlier == []
+        gone = [np.array([False, True, False, False]), np.array([True, False, False]), np.array([False, False])]
+        first.write("k1", one, iter(gone))
+        assert (entry(root, "a.d.0").earlier, first.holds("k1"), first.holds("k2")) == ([], True, False)
+    held = entry(root, "b.d.0").earlier
+    assert FactsOnDisk(held, []).take(np.arange(7)).column("number").to_pylist() == [0, 2, 3, 5, 6, 7, 8]
+    kept: dict[int, list[int]] = {}
+    for (keys, _), start in zip((pair for file in held for pair in read_signed(file)), (0, 3, 5), strict=True):
         for key, row in zip(keys.column("key").to_pylist(), keys.column("row").to_pylist(), strict=True):
-            kept[start + row].append(key)
-        assert facts.num_rows in (3, 2)
+            kept.setdefault(start + row, []).append(key)
     before = [sorted(keys.filter(pc.equal(keys.column("row"), n)).column("key").to_pylist())
-              for keys, facts in read_signed(one[0]) for n in range(facts.num_rows)]  # fmt: skip
-    assert [sorted(keys) for keys in kept.values()] == [before[n] for n in (0, 2, 3, 5, 6)]
-    state = second.state()
-    second.write("k3", signed(tmp_path / "two", (2,)), iter([np.array([False, False])]))
-    assert first.earlier() == [], "what was first stays first"
-    first.write("k4", one, iter([np.zeros(4, bool), np.zeros(3, bool)]))
+              for file in one for keys, facts in read_signed(file) for n in range(facts.num_rows)]  # fmt: skip
+    assert [sorted(kept[n]) for n in range(7)] == [before[n] for n in (0, 2, 3, 5, 6, 7, 8)]
+    state = entry(root, "b.d.0").state()
+    entry(root, "b.d.0").write("k3", signed(tmp_path / "two", (2,)), iter([np.array([False, False])]))
+    assert entry(root, "a.d.0").earlier == [], "what was first stays first"
+    entry(root, "a.d.0").write("k4", one[:1], iter([np.zeros(4, bool), np.zeros(3, bool)]))
     assert [path.name for path in sorted(root.glob("0*"))] == ["000001 a.d.0", "000002 b.d.0"]
-    assert second.state() != state, "a decision is made anew when what it was held against changed"
+    assert entry(root, "b.d.0").state() != state, "a decision is made anew when what it was held against changed"
+    assert len(entry(root, "b.d.0").earlier) == 1
 
 
-def test_an_index_of_another_shape_is_refused(tmp_path: Path) -> None:
+def test_a_look_at_an_index_changes_nothing(tmp_path: Path) -> None:
     entry(tmp_path, "a").write("k", signed(tmp_path / "s", (2,)), iter([np.array([False, False])]))
-    with pytest.raises(FactoryError, match=r"steps\[0\]\.index: .* was signed by minhash 0\.8, .*another folder"):
-        entry(tmp_path, "b", "minhash 0.5").earlier()
+    looking = Index(tmp_path, "here", "b", {"step": "minhash", "threshold": 0.8}, extended=False)
+    assert len(looking.earlier) == 1
+    assert looking.holds("whatever"), "there is nothing for it to write"
+    looking.write("k", signed(tmp_path / "t", (2,)), iter([np.array([False, False])]))
+    assert [path.name for path in tmp_path.glob("0*")] == ["000001 a"]
+
+
+def test_an_index_that_can_not_be_used_says_why(tmp_path: Path) -> None:
+    entry(tmp_path, "a", **{"shingles of en": 3}).write(
+        "k", signed(tmp_path / "s", (2,)), iter([np.array([False, False])])
+    )
+    assert len(entry(tmp_path, "b", **{"shingles of fr": 3}).earlier) == 1, "a language more or less is no hindrance"
+    with pytest.raises(
+        FactoryError, match=r"steps\[0\]\.index: .*000001 a was made with another threshold: give .*another folder"
+    ):
+        _ = entry(tmp_path, "b", threshold=0.5).earlier
+    with pytest.raises(FactoryError, match=r"another shingles of en, step: give"):
+        _ = entry(tmp_path, "b", step="exact", **{"shingles of en": 4}).earlier
+    (tmp_path / "000001 a" / "entry.json").write_text("{")
+    with pytest.raises(FactoryError, match=r"entry\.json is damaged: delete the folder"):
+        _ = entry(tmp_path, "b").earlier
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(FactoryError, match=r"can not use .*file: .*Name another folder"),
+        entry(tmp_path / "file", "a").open(),
+    ):
+        pass
+
+
+def test_runs_that_use_one_index_take_turns(tmp_path: Path) -> None:
+    (tmp_path / ".000001 a.7.tmp").mkdir()
+    with entry(tmp_path, "a").open():
+        assert not list(tmp_path.glob(".*.tmp")), "what a killed run left is swept away"
+        with (tmp_path / ".lock").open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -72,7 +72,9 @@ def test_both_data_sets_go_the_same_way(profile: str | None) -> None:
     assert [use for use in steps if use in ("expand", "ask", "translate")] == ["expand", "ask", "translate"]
     assert steps[-1] == "decontaminate", "what a model wrote is held against the test rows, too"
     assert made.datasets["mmed_ift_mc"].inputs == ("exams",)
-    assert [step.use for step in made.datasets["mmed_ift_mc"].steps] == ["decontaminate", "explain", "language_id"]
+    assert [step.use for step in made.datasets["mmed_ift_mc"].steps] == [
+        "decontaminate", "explain", "language_id", "decontaminate",
+    ]  # fmt: skip
     assert [(stage.data, stage.start) for stage in made.stages] == [("mmed_ift", "base"), ("mmed_ift_mc", "knowledge")]
     assert made.evaluators[0][1].models == ("base", "knowledge", "choices")
     for name in ("own_qa", "own_passages"):

@@ -23,7 +23,9 @@ class Filter(Part):
     """Drops or flags rows, each by itself; judge() sees them in batches, so that it can be fast."""
 
     bodies: ClassVar[tuple[type, ...]] = (Text, Chat, Choice)
-    splits: tuple[Split, ...] = Field(SPLITS, description="splits this step acts on; rows of other splits pass")
+    splits: tuple[Split, ...] = Field(
+        SPLITS, min_length=1, description="splits this step acts on; rows of other splits pass"
+    )
 
     def files(self, context: Context) -> list[Path]:
         """Files that its options name and its verdicts depend on: when one changes, the step is done again."""
@@ -78,5 +80,6 @@ class IndexedFilter(DatasetFilter):
 
     index: str | None = Field(
         None,
+        min_length=1,
         description="a folder, beside the recipe, of what data sets kept: rows like theirs are dropped, rows that stay are added",
     )

@@ -84,7 +84,9 @@ class Augmenter(Part):
     keep: Literal["always", "skipped", "never"] = Field(
         "always", description="the parent stays beside what is made of it; stays only where the step was skipped; goes"
     )
-    splits: tuple[Split, ...] = Field(("train",), description="splits this step acts on; rows of other splits pass")
+    splits: tuple[Split, ...] = Field(
+        ("train",), min_length=1, description="splits this step acts on; rows of other splits pass"
+    )
     llm: str | None = Field(None, description="name of a model under models:; the recipe's llm: when left out")
     limit: int | None = Field(
         None, ge=1, description="most rows per language it acts on, chosen by a hash of the row's id"

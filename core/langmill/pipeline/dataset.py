@@ -11,9 +11,9 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from langmill.api import Augmenter, DatasetFilter, Drop, Executor, Filter, Model
 from langmill.calls.engine import Engine
@@ -53,6 +53,7 @@ class Pipeline:
     report: Report
     limit: int | None = None
     asking: Callable[[], AbstractContextManager[None]] = nullcontext  # held while a model is asked
+    extends: ClassVar[bool] = True  # whether what is kept goes into the indexes that the recipe names
 
     def load(self, names: Sequence[str]) -> dict[str, Loaded]:
         """Read sources that no data set of this run has read yet; each is one piece of work for the executor."""
@@ -129,20 +130,30 @@ class Pipeline:
         return [Partition.read(out) for out in outs]
 
     def _decide(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
-        part, ref = step.part, self._step_ref(step)
-        assert isinstance(part, DatasetFilter)
+        assert isinstance(step.part, DatasetFilter)
+        index = self._index(plan, step, step.part)
+        with index.open() if index else nullcontext():
+            return self._decided(plan, step, step.part, partitions, index)
+
+    def _decided(
+        self,
+        plan: DatasetPlan,
+        step: StepPlan,
+        part: DatasetFilter,
+        partitions: Sequence[Partition],
+        index: Index | None,
+    ) -> list[Partition]:
         folder = self.store.work(plan.name, _slug(step))
-        index = self._index(plan, step, part)
-        state = index.state() if index else []
-        whole = key_of("decide", [item.content for item in partitions], self._shape(step), state)
+        whole = key_of("decide", [item.content for item in partitions], self._shape(step), index and index.state())
         outs = [folder / f"{key_of(whole, item.content)}.parquet" for item in partitions]
         missing = {number for number, out in enumerate(outs) if not out.exists()}
         if index and not index.holds(whole):
             missing = set(range(len(outs)))
+        ref = replace(self._step_ref(step), key=whole)
         self._tell(plan, ref.name, len(partitions), len(missing))
+        own = {plan.name: tuple(item.path for item in partitions)} if plan.name in step.against else {}
+        work = Decision(self.workshop, ref, part, partitions, folder / "signed", whole, self._map, index, own)
         if missing:
-            own = {plan.name: tuple(item.path for item in partitions)} if plan.name in step.against else {}
-            work = Decision(self.workshop, ref, part, partitions, folder / "signed", whole, self._map, index, own)
             drops = work.drops()
             works = [
                 ApplyWork(partitions[number], ref.name, step.place, drops[number], outs[number])
@@ -150,18 +161,22 @@ class Pipeline:
             ]
             for _ in self._map(apply_drops, works):
                 pass
-            work.clear()
+        work.clear()  # also what a run left that was killed at this very place
         return [Partition.read(out) for out in outs]
 
     def _index(self, plan: DatasetPlan, step: StepPlan, part: DatasetFilter) -> Index | None:
         if not isinstance(part, IndexedFilter) or part.index is None:
             return None
-        packs = [pack.text and pack.text.shingles.model_dump() for _, pack in sorted(self.assembly.packs.items())]
-        options = part.model_dump(mode="json", exclude={"index", "splits"})
-        owner = f"{self.assembly.recipe.name}.{plan.name}.{_slug(step).replace(' ', '.')}"
-        return Index(
-            self.workshop.context(step.place).path(part.index), step.place, owner, key_of(step.use, options, packs)
-        )
+        same = [each for each in plan.steps if each.use == step.use and getattr(each.part, "index", None)]
+        owner = f"{self.assembly.recipe.name}.{plan.name}.{step.use}.{same.index(step) + 1}"
+        packs = sorted(self.assembly.packs.items())
+        shape = {
+            "step": step.use,
+            **part.model_dump(mode="json", exclude={"index", "splits"}),
+            **{f"shingles of {code}": pack.text.shingles.model_dump() for code, pack in packs if pack.text},
+        }
+        root = self.workshop.context(step.place).path(part.index)
+        return Index(root, step.place, owner, shape, extended=self.extends and self.limit is None)
 
     async def _augment(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
         part = step.part
@@ -259,7 +274,8 @@ class Pipeline:
         return PartRef(kind, use, part.model_dump(mode="json"), place, name)
 
     def _step_ref(self, step: StepPlan) -> PartRef:
-        return self._ref("filters", step.use, step.part, step.place, step.use)
+        ref = self._ref("filters", step.use, step.part, step.place, step.use)
+        return replace(ref, key=key_of(self._shape(step)))
 
     def _shape(self, step: StepPlan) -> list[object]:
         """What decides a step's result beside its input: options and files they name, code, packs, and the data set it is held
@@ -267,9 +283,12 @@ class Pipeline:
         options = step.part.model_dump(mode="json", exclude={"llm"})
         made = step.place.split(".")[1]
         against = [
-            [name, self.assembly.benchmarks.get(name), (self.store.dataset_facts(name) or {}).get("key")]
+            [
+                name,
+                self.assembly.benchmarks.get(name),
+                name != made and (self.store.dataset_facts(name) or {}).get("key"),
+            ]
             for name in step.against
-            if name != made
         ]
         packs = [pack.fingerprint for _, pack in sorted(self.assembly.packs.items())]
         files = step.part.files(self.workshop.context(step.place)) if isinstance(step.part, Filter) else []

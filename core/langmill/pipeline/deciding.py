@@ -135,16 +135,29 @@ class Decision:
     def drops(self) -> list[dict[int, Drop]]:
         """For each partition the rows to drop, by number, ascending."""
         own = self._sign()
-        held = self.index.earlier() if self.index else []
+        held = self.index.earlier if self.index else []
         merged = self._merge([*held, *own])
         facts = FactsOnDisk(held, own)
         context = self.workshop.step_context(self.ref.place, own=self.own)
-        found = _sorted(self.filter.decide(read_buckets(merged), facts, context))
+        found = _sorted(self._others(self.filter.decide(read_buckets(merged), facts, context), own, facts))
         decided = list(self._by_row(found, facts.held))
         decided = other_editions(decided, self.partitions)
         if self.index:
             self.index.write(self.key, own, self._gone(decided))
         return decided
+
+    def _others(
+        self, drops: Iterator[tuple[int, Drop]], own: Sequence[SignedFile], facts: FactsOnDisk
+    ) -> Iterator[tuple[int, Drop]]:
+        """Without rows that are only like themselves, as the index has them under an older name of this data set."""
+        if not facts.held:
+            yield from drops
+            return
+        import numpy as np
+
+        while some := sorted(islice(drops, DROPS)):
+            ids = facts.take(np.array([position for position, _ in some]), ["id"]).column("id").to_pylist()
+            yield from (pair for pair, id in zip(some, ids, strict=True) if pair[1].like != id)
 
     def clear(self) -> None:
         """Delete the signatures."""
@@ -190,7 +203,8 @@ class Decision:
         for part, drops in zip(self.partitions, decided, strict=True):
             dropped: Any = np.zeros(part.rows, bool)
             dropped[list(drops)] = True
-            yield dropped[acting(self.filter, part)]
+            if (mine := acting(self.filter, part)).any():  # of a partition without such rows nothing was signed
+                yield dropped[mine]
 
 
 def acting(part: Filter, source: Partition) -> Any:

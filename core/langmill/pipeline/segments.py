@@ -29,6 +29,7 @@ from langmill.api import (
     words,
 )
 from langmill.disk.partitions import Partition, Tally, rejected, write_partition, write_tables
+from langmill.disk.seen import Seen
 from langmill.disk.store import RunFolder, file_hash, key_of
 from langmill.disk.tables import read_facts, read_rows, read_table, table_rows
 from langmill.recipe.assembly import Assembly
@@ -39,13 +40,15 @@ PARTITION_ROWS = 1000
 
 @dataclass(frozen=True)
 class PartRef:
-    """A part as plain data: a process builds it from its own registry."""
+    """A part as plain data: a process builds it from its own registry, once for each ``key``, which stands for all that
+    decides what it does beside the rows."""
 
     kind: str
     use: str
     options: Mapping[str, Any]
     place: str
     name: str
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,10 @@ class Workshop:
         )
 
     def part(self, ref: PartRef) -> Part:
-        """The part, built once in each process, since some load a model."""
+        """The part, built once in each process, since some load a model or read a benchmark."""
+        options = _Options(ref.options)
         return _built(
-            self.registry, ref.kind, ref.use, repr(sorted(ref.options.items())), _Options(ref.options), ref.place
+            self.registry, self.run, ref.kind, ref.use, ref.key, repr(sorted(ref.options.items())), options, ref.place
         )
 
     def step_context(self, place: str, llm: Any = None, own: Mapping[str, Sequence[Path]] | None = None) -> StepContext:
@@ -117,7 +121,9 @@ class _Options(dict[str, Any]):
 
 
 @lru_cache(maxsize=256)
-def _built(registry: Registry, kind: str, use: str, options_repr: str, options: _Options, place: str) -> Part:
+def _built(
+    registry: Registry, run: Path, kind: str, use: str, key: str, options_repr: str, options: _Options, place: str
+) -> Part:
     return registry.part(kind, use, dict(options), place)
 
 
@@ -157,7 +163,7 @@ def load_source(work: LoadWork) -> Loaded:
     root = root if root.is_dir() else root.parent
     hashes = {str(path.relative_to(root)): file_hash(path) for path in loader.files(context)}
     code = shop.registry.code_id(type(loader))
-    shape = [ref.options, ref.name, sorted(hashes.values()), code, shop.seed, shop.languages, work.limit]
+    shape = [ref.options, ref.name, sorted(hashes.items()), code, shop.seed, shop.languages, work.limit]
     key = key_of("load", shape)
     last = work.out / f"{key}.end.parquet"
     if last.exists():
@@ -168,7 +174,7 @@ def load_source(work: LoadWork) -> Loaded:
     rows: list[Row] = []
     rejects: list[Reject] = []
     tally = Tally()
-    seen: set[int] = set()  # hashes of ids: a third of the memory, and two ids never meet in 64 bits
+    seen = Seen()
     taken: Counter[tuple[str, Split]] = Counter()
     limits = [limit for limit in (loader.limit, work.limit) if limit is not None]
     step = f"read {ref.name}"
@@ -183,15 +189,14 @@ def load_source(work: LoadWork) -> Loaded:
             reject(item)
         elif item.language not in shop.languages:
             tally.add(step, item.language, "skipped:language_not_in_recipe")
-        elif hash(item.id) in seen:
-            reject(Reject.of(item, ref.place, Drop("duplicate_id", item.id)))
         elif not _is_unicode(item):
             excerpt = words(item.body)[:200].encode("utf-8", "backslashreplace").decode()
             reject(context.reject(item.origin.record, "not_unicode", excerpt=excerpt, language=item.language))
         elif limits and taken[item.language, item.split] >= min(limits):
             tally.add(step, item.language, "skipped:over_limit")
+        elif not seen.add(item.id):
+            reject(Reject.of(item, ref.place, Drop("duplicate_id", item.id)))
         else:
-            seen.add(hash(item.id))
             taken[item.language, item.split] += 1
             tally.add(step, item.language, "kept")
             rows.append(item)
@@ -259,7 +264,8 @@ def judge_partition(work: JudgeWork) -> Partition:
     kept = table.take(pa.array([place for place, _ in rows], pa.int64())) if places else table
     if flagged:
         number = kept.schema.get_field_index("flags")
-        kept = kept.set_column(number, kept.schema.field(number), [[row.flags for _, row in rows]])
+        field = kept.schema.field(number)
+        kept = kept.set_column(number, field, pa.array([row.flags for _, row in rows], field.type))
     return write_tables(work.out, kept, rejected(table, places, said), tally)
 
 

@@ -44,6 +44,7 @@ class _Watched(Around):
 
 
 class _Preview(Pipeline):
+    extends = False
     seen: list[str]
 
     def _model(self, name: str, dataset: str) -> Model:

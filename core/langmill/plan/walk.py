@@ -64,6 +64,8 @@ class Group:
 class Walk(Pipeline):
     """A pipeline whose steps that ask a model are walked through with a silent one."""
 
+    extends = False
+
     def begin(self) -> None:
         """Before anything is read."""
         self.groups: dict[tuple[str, str, str, str], Group] = {}

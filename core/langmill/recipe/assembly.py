@@ -31,7 +31,7 @@ from langmill.api import (
 )
 from langmill.errors import Fault, RecipeError, nearest
 from langmill.parts.contexts import EVAL, held_against
-from langmill.recipe.dataset_plan import DatasetPlan, StepKind, StepPlan, benchmarks_of, gate
+from langmill.recipe.dataset_plan import DatasetPlan, StepKind, StepPlan, against_faults, benchmarks_of, gate
 from langmill.recipe.file import Recipe, RecipeFile, draft_recipe
 from langmill.recipe.registry import OTHERS, Registry, plugin_file
 from langmill.recipe.shape import explained, validated
@@ -73,11 +73,16 @@ class Assembly:
         return Context(place, self.recipe.seed, self.packs, self.file.folder, self.data_dir, offline)
 
     def absent(self) -> list[str]:
-        """A line for each source that is not there, in the recipe's order."""
+        """A line for each source that is not there, and for each file that a filter is told to read, in the recipe's order."""
+        parts: list[tuple[str, Loader | Filter]] = [
+            (f"sources.{name}", loader) for name, loader in self.sources.items()
+        ]
+        steps = [step for plan in self.datasets.values() for step in plan.steps]
+        parts += [(step.place, step.part) for step in steps if isinstance(step.part, Filter)]
         lines = []
-        for name, loader in self.sources.items():
+        for place, part in parts:
             try:
-                loader.files(self.context(f"sources.{name}"))
+                part.files(self.context(place))
             except MissingInput as error:
                 lines.append(str(error))
         return lines
@@ -307,22 +312,21 @@ class _Assembler:
         if not isinstance(part, Filter | Augmenter):
             return None
         self._step_model(loc, part)
-        against = self._against(loc, getattr(part, "against", None), [*earlier, str(loc[1])])
+        against = self._against(loc, part, [*earlier, str(loc[1])])
         return StepPlan(place_of(loc), use, kinds[0], part, self.registry.code_id(type(part)), against)
 
-    def _against(self, loc: Loc, said: str | Sequence[str] | None, made: Sequence[str]) -> tuple[str, ...]:
+    def _against(self, loc: Loc, part: Filter | Augmenter, made: Sequence[str]) -> tuple[str, ...]:
         """The data sets that a step holds rows against: made before it, or its own."""
-        datasets, evaluators = list(self.file.mapping("datasets")), list(self.file.items("eval"))
-        asked = [item["data"] for _, item in evaluators if isinstance(item, dict) and item.get("data") in datasets]
+        said = getattr(part, "against", None)
+        datasets = list(self.file.mapping("datasets"))
+        evals = [item for _, item in self.file.items("eval") if isinstance(item, dict) and item.get("data") in datasets]
+        asked = [(item["data"], item.get("split", "test")) for item in evals]
         for name in (said,) if isinstance(said, str) else said or ():
             if name != EVAL:
                 self._known((*loc, "against"), "earlier data set", name, made, datasets)
-            elif not evaluators:
-                self._fault(loc, "there is no eval:, so nothing to hold rows against: name data sets in against:")
-            for later in dict.fromkeys(asked) if name == EVAL else ():
-                if later not in made:
-                    self._fault(loc, f"eval: asks '{later}', which is made after this: move it above {loc[0]}.{loc[1]}")
-        return held_against(said, asked)
+        for message in against_faults(part, made, asked):
+            self._fault(loc, message)
+        return held_against(said, [data for data, _ in asked])
 
     def _step_model(self, loc: Loc, part: Filter | Augmenter) -> None:
         name = getattr(part, "llm", None)

@@ -12,6 +12,7 @@ import numpy as np
 from langmill.api import Chat, Choice, Row, StepContext, Text
 from langmill_plugins.contamination.grams import Grams
 from langmill_plugins.contamination.overlaps import Hashes, Places
+from langmill_plugins.contamination.quotes import Quotes
 from langmill_plugins.contamination.said import Said
 from langmill_plugins.text.shingling import shingled
 from langmill_plugins.text.wording import folded, letters_only, word_list
@@ -64,8 +65,9 @@ class Giveaways:
     short: Grams = field(default_factory=Grams)
     edited: dict[int, int] = field(default_factory=dict)  # a question's set to its test row
     mates: dict[int, int] = field(default_factory=dict)  # a question's set to its options'
+    quotes: Quotes = field(default_factory=Quotes)
     letters: Grams = field(default_factory=Grams)
-    offered: dict[int, list[int]] = field(default_factory=dict)  # options and answer to sets of letters
+    offered: set[int] = field(default_factory=set)  # keys of options and answer
     asked: dict[int, int] = field(default_factory=dict)  # a set of letters to its test row
     worded: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
 
@@ -78,7 +80,8 @@ class Giveaways:
             known._add(some)
         known.long.build(threshold, unlisted={one for sets in known.passages.values() for one in sets})
         known.short.build(EDITED, known.mates)
-        known.letters.build(1.0, unlisted=set(known.asked))
+        known.quotes.grams.build(1.0)
+        known.letters.build(EDITED)
         known.worded = np.array(sorted(known.wordings), np.uint64)
         return known
 
@@ -139,16 +142,21 @@ class Giveaways:
             if one < two < three:
                 question = self.short.add(values[one:two])
                 self.edited[question], self.mates[question] = first + number, self.short.add(values[two:three])
+                by = self.context.pack(said.rows[number].language).need("text").shingles.by
+                self.quotes.add(first + number, said.items[number], by, values[one:two])
+        chosen = [number for number in chosen if said.keys[number, 4]]
         values, offsets = self._lettered(said, chosen)
         for index, number in enumerate(chosen):
-            if key := int(said.keys[number, 4]):
-                question = self.letters.add(values[offsets[index] : offsets[index + 1]])
-                self.asked[question] = first + number
-                self.offered.setdefault(key, []).append(question)
+            self.asked[self.letters.add(values[offsets[index] : offsets[index + 1]])] = first + number
+            self.offered.add(int(said.keys[number, 4]))
 
     def _lettered(self, said: Said, numbers: Sequence[int]) -> tuple[Hashes, Places]:
-        """Questions by their letters, three at a time, which a typo spoils least."""
-        return shingled([(said.items[number].question,) for number in numbers], "character", 3)
+        """Questions by their letters, three at a time, which a typo spoils least. The letters are other ones under other
+        options, so that only questions with the same options and right answer have any in common."""
+        values, offsets = shingled([(said.items[number].question,) for number in numbers], "character", 3)
+        owners = np.repeat(np.arange(len(numbers)), np.diff(offsets))
+        values = (values ^ said.keys[numbers, 4][owners]) * np.uint64(0x9E3779B97F4A7C15)
+        return values[np.lexsort((values, owners))], offsets
 
     def _cut(self, texts: Sequence[Sequence[str]], languages: Sequence[str], long: bool) -> tuple[Hashes, Places]:
         """Grams of items, sorted and each once, with offsets as shingled() gives them."""
@@ -181,6 +189,8 @@ class Giveaways:
         languages = [row.language for row in rows]
         for long in (True, False):
             values, offsets = self._cut(told, languages, long)
+            if not long:
+                self._quoting(said, values, offsets, hits)
             found = self._overlapping(said, values, offsets) if long else self._edited(said, values, offsets)
             for number, (share, one) in found.items():
                 if hits[number] is None:
@@ -231,6 +241,15 @@ class Giveaways:
                 best.setdefault(row, (share, number))
         return best
 
+    def _quoting(self, said: Said, values: Hashes, offsets: Places, hits: list[Hit | None]) -> None:
+        """Adds texts and conversations that hold a short item's question with its options or its right answer."""
+        cuts = {code: self.context.pack(code).need("text").shingles.by for code in {row.language for row in said.rows}}
+        by = [cuts[row.language] for row in said.rows]
+        for quote in self.quotes.found(said.rows, by, values, offsets):
+            if hits[quote.row] is None:
+                id, text = self.ids[quote.test], _excerpt(quote.question)
+                hits[quote.row] = Hit("quoted item", id, f'question and {quote.with_what} of {id}; "{text}"')
+
     def _edited(self, said: Said, values: Hashes, offsets: Places) -> dict[int, tuple[float, int]]:
         """Rows that are a short item with a word or two changed: enough of its question and of its options, and the same
         question or the same right answer, since items that ask the opposite differ by a word, too."""
@@ -257,13 +276,17 @@ class Giveaways:
         keys = said.keys[:, 4].tolist()
         found = [number for number, key in enumerate(keys) if key in self.offered and not said.items[number].background]
         values, offsets = self._lettered(said, found)
-        pairs = [(place, one) for place, number in enumerate(found) for one in self.offered[keys[number]]]
-        rows, sets = np.array(pairs, np.int64).reshape(-1, 2).T
+        rows, sets = self.letters.proposed(values, offsets)
+        shares = self.letters.share(rows, sets, values, offsets)
+        # A long question holds the letters of any short one, so the longer of the two counts.
+        sizes, own = np.diff(self.letters.starts)[sets], np.diff(offsets)[rows]
+        shares = shares * sizes / np.maximum(1, np.maximum(sizes, own))
         best: dict[int, tuple[float, str]] = {}
+        enough = shares >= EDITED
         for row, one, share in zip(
-            rows.tolist(), sets.tolist(), self.letters.share(rows, sets, values, offsets).tolist(), strict=True
+            rows[enough].tolist(), sets[enough].tolist(), shares[enough].tolist(), strict=True
         ):
-            if share >= EDITED and share > best.get(found[row], (0.0,))[0]:
+            if share > best.get(found[row], (0.0,))[0]:
                 best[found[row]] = share, self.ids[self.asked[one]]
         return best
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from langmill.api import Choice, Drop, Facts, IndexedFilter, Row, Signed, StepContext
-from langmill_plugins.text.wording import Sides, choice_key, digest, folded
+from langmill_plugins.text.wording import Sides, answer_key, choice_key, digest, folded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,4 +101,4 @@ def rank(row: Row) -> int:
 
 
 def _answer(row: Row) -> bytes:
-    return digest(sorted(map(folded, Sides.of(row.body).answer))) if isinstance(row.body, Choice) else b""
+    return answer_key(Sides.of(row.body).answer) if isinstance(row.body, Choice) else b""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from pydantic import model_validator
+
 from langmill.api import Choice, Drop, Facts, Field, IndexedFilter, Row, Signed, StepContext, Text
 from langmill_plugins.filters.exact import rank
 from langmill_plugins.text.shingling import cut
-from langmill_plugins.text.wording import Sides
+from langmill_plugins.text.wording import Sides, answer_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     Factors: TypeAlias = npt.NDArray[np.uint32]
 
 KINDS = {"text": 0, "chat": 1, "choice": 2}
+MOST = 512  # permutations
 QUESTION, OPTIONS, ANSWER = 1, 2, 3  # tags: a word of the question is not a word of the answer
 
 
@@ -27,26 +31,38 @@ class MinHash(IndexedFilter):
 
     Texts are cut into shingles as their language pack says (words, or characters where there are no spaces). Two chats
     are near-duplicates when their questions *and* their answers each share at least `threshold` of their shingles
-    (Jaccard); two choice items when their questions and the items as a whole do and their right answers are the same;
-    two texts when they do. Short questions must share 0.9, so that a template filled with another name stays. One
+    (Jaccard); two choice items when their questions and the items as a whole do and their right answers say the same, sign by
+    sign; two texts when they do. Short questions must share 0.9, so that a template filled with another name stays. One
     boilerplate answer under many questions therefore stays, as do many answers to one question.
 
     MinHash only proposes pairs: each is checked by its shingles, so nothing is dropped that is not that near a row that
     is kept. Bands and rows are chosen so that a pair at the threshold is proposed with a chance of at least `recall`;
-    nearer pairs soon have every chance. Kept is a row of test before dev before train, then one with a rationale, then
-    of the earlier source, then the longer answer, then the smaller id. At 0.45 a pair with a tenth of its words changed
+    nearer pairs soon have every chance. Kept is a row of test before dev before train, then one with a rationale, then of the
+    source whose first row among those alike comes first, then the longer answer, then the smaller id. At 0.45 a pair with a tenth of its words changed
     is found; at 0.8, the habit, one with a fiftieth.
     """
 
     threshold: float = Field(
         0.45, gt=0, le=1, description="least share of shingles that near-duplicates have in common"
     )
-    permutations: int = Field(128, ge=16, le=512, description="hashes in a signature; more find more and cost more")
+    permutations: int = Field(128, ge=16, le=MOST, description="hashes in a signature; more find more and cost more")
     recall: float = Field(0.98, gt=0, lt=1, description="least chance that a pair at the threshold is found")
 
+    @model_validator(mode="after")
+    def _in_reach(self) -> MinHash:
+        reached = found(self.threshold, *layout(self.threshold, self.permutations, self.recall))
+        if reached >= self.recall:
+            return self
+        told = f"recall: {self.permutations} permutations find a pair at threshold {self.threshold:g} with a chance of {reached:.3f}"
+        enough = 2 * math.ceil(math.log(1 - self.recall) / math.log(1 - self.threshold**2))
+        if enough <= MOST:
+            raise ValueError(f"{told}, not {self.recall:g}; permutations: {enough} would")
+        best = math.floor(1000 * found(self.threshold, MOST // 2, 2)) / 1000
+        raise ValueError(f"{told}, not {self.recall:g}, and {MOST}, the most, with {best:g}; take a lower recall or a higher threshold")
+
     def sign(self, rows: Sequence[Row], context: StepContext) -> Signed:
-        """One key a row and band, none for a row without a single word; facts: id, source, rank, length, kind, and the shingles of
-        question, options and answer one after another, with the counts of the first two."""
+        """One key a row and band, none for a row without a single word; facts: id, source, rank, length, kind, the right answers' digest (0
+        for all but choice items), and the shingles of question, options and answer one after another, with the counts of the first two."""
         import numpy as np
         import pyarrow as pa
 
@@ -63,7 +79,8 @@ class MinHash(IndexedFilter):
         kinds = np.array(laid.kinds, np.int8)
         bands, width = layout(self.threshold, self.permutations, self.recall)
         a, b = permutations(self.permutations)
-        keys = kernels.band_keys(values, offsets, kinds, a, b, bands, width)
+        rights = np.array(laid.rights, np.uint64)
+        keys = kernels.band_keys(values, offsets, kinds, rights, a, b, bands, width)
         told = np.flatnonzero(np.diff(offsets[::3]))
         return Signed(
             pa.record_batch(
@@ -76,6 +93,7 @@ class MinHash(IndexedFilter):
                     "rank": pa.array(laid.ranks, pa.int8()),
                     "length": pa.array(laid.lengths, pa.int64()),
                     "kind": kinds,
+                    "right": rights,
                     "shingles": pa.ListArray.from_arrays(offsets[::3].astype(np.int32), halves),
                     "question": held[::3],
                     "options": held[1::3],
@@ -94,7 +112,8 @@ class MinHash(IndexedFilter):
 
 def layout(threshold: float, permutations: int, recall: float) -> tuple[int, int]:
     """Bands and rows a band: the longest rows, hence the fewest false candidates, that still find a pair at the
-    threshold with the wanted chance; as many bands as can be if none does."""
+    threshold with the wanted chance; as many bands as can be if none does. Never rows of one: a band of a chat
+    is of question and answer."""
     fits = [
         (permutations // rows, rows)
         for rows in range(2, permutations + 1)
@@ -118,12 +137,13 @@ def permutations(count: int) -> tuple[Factors, Factors]:
 
 
 class _Laid(NamedTuple):
-    """Rows taken to pieces: texts of question, options and answer, of each how many (three a row), and of each row its kind,
-    its rank, and the characters of its answer and rationale."""
+    """Rows taken to pieces: texts of question, options and answer, of each how many (three a row), and of each row its kind, the
+    digest of its right answers if it is a choice item (else 0), its rank, and the characters of its answer and rationale."""
 
     texts: list[str]
     counts: list[int]
     kinds: list[int]
+    rights: list[int]
     ranks: list[int]
     lengths: list[int]
 
@@ -132,13 +152,14 @@ def _laid(rows: Sequence[Row]) -> _Laid:
     ranks = [rank(row) for row in rows]
     texts = [row.body.text for row in rows if isinstance(row.body, Text)]
     if len(texts) == len(rows):  # a corpus is millions of these
-        return _Laid(texts, [0, 0, 1] * len(rows), [0] * len(rows), ranks, list(map(len, texts)))
-    laid = _Laid([], [], [], ranks, [])
+        return _Laid(texts, [0, 0, 1] * len(rows), [0] * len(rows), [0] * len(rows), ranks, list(map(len, texts)))
+    laid = _Laid([], [], [], [], ranks, [])
     for row in rows:
         body, sides = row.body, Sides.of(row.body)
         laid.texts.extend(chain.from_iterable(sides))
         laid.counts.extend(map(len, sides))
         laid.kinds.append(KINDS[body.kind])
+        laid.rights.append(int.from_bytes(answer_key(sides.answer)[:8], "little") if isinstance(body, Choice) else 0)
         explained = body.explanation if isinstance(body, Choice) else None
         laid.lengths.append(sum(map(len, sides.answer)) + len(explained or ""))
     return laid

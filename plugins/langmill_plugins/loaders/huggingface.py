@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from langmill.api import Context, Field, MissingInput, Reject, Row, SourceContext, missing_package
+from langmill.api import Context, Field, MissingInput, Reject, Row, Seen, SourceContext, missing_package
 
 from .fields import Fields
 from .records import Entry, FileLoader
@@ -38,7 +38,7 @@ class HuggingFace(Fields, FileLoader):
                 f"{context.place}: '{self.path}' lies on the Hugging Face hub and this run is offline: "
                 "download its Parquet files and read them with use: parquet"
             )
-        yield from self.rows_of(self.entries(Path(self.path), context), set(), context)
+        yield from self.rows_of(self.entries(Path(self.path), context), Seen(), context)
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One a record, named by its number from 1 unless it has an id."""

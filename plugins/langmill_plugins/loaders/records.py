@@ -24,6 +24,7 @@ from langmill.api import (
     Reject,
     Row,
     RowFault,
+    Seen,
     SourceContext,
     Split,
 )
@@ -79,7 +80,7 @@ class FileLoader(Loader):
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
         """Every record as a row or as a reject, in the files' order. A second record of one name is a reject, and so is a
         file that holds none or breaks off. Raises MissingInput when files can not be read and the others hold nothing."""
-        seen: set[int] = set()
+        seen = Seen()
         broken: MissingInput | None = None
         for path in filter(self.holds_records, self.files(context)):
             before = len(seen)
@@ -97,14 +98,13 @@ class FileLoader(Loader):
     def _unread(self, path: Path, reason: str, detail: str, context: SourceContext) -> Reject:
         return context.reject(".".join(self.parts(path, context)), reason, detail[:500])
 
-    def rows_of(self, entries: Iterator[Entry], seen: set[int], context: SourceContext) -> Iterator[Row | Reject]:
-        """The rows and rejects of records; ``seen`` are hashes of the names met so far in the source, and grows."""
+    def rows_of(self, entries: Iterator[Entry], seen: Seen, context: SourceContext) -> Iterator[Row | Reject]:
+        """The rows and rejects of records; ``seen`` are the names met so far in the source, and grows."""
         for entry in entries:
             record, again = entry.record, 1
-            while hash(record) in seen:
+            while not seen.add(record):
                 again += 1
                 record = f"{entry.record}#{again}"
-            seen.add(hash(record))
             try:
                 if isinstance(entry.value, RowFault):
                     raise entry.value

@@ -24,7 +24,7 @@ FIRST_ROWS = 1 << 14  # rows read at once until their size is known
 APART = 1 << 20  # pairs remembered as not near, 8 bytes each; a forgotten one is compared again
 
 
-SETS = ("kind", "shingles", "question", "options")  # the facts that a comparison needs
+SETS = ("kind", "right", "shingles", "question", "options")  # the facts that a comparison needs
 
 
 class Sets(NamedTuple):
@@ -33,6 +33,7 @@ class Sets(NamedTuple):
     values: npt.NDArray[np.uint32]
     offsets: Positions
     kinds: npt.NDArray[np.int8]
+    rights: npt.NDArray[np.uint64]
     scratch: npt.NDArray[np.uint64]
 
 
@@ -81,7 +82,7 @@ class Near:
             read, rows = np.unique(own, return_inverse=True)
             sets = self._sets(self._take(read, SETS))
             self.compared += comparing.join(
-                some, own, rows, self.parent, self.apart, *sets[:3], self.threshold, sets.scratch
+                some, own, rows, self.parent, self.apart, *sets[:4], self.threshold, sets.scratch
             )
             done = max(0, end - comparing.WINDOW)
             keys, positions, seen = keys[done:], positions[done:], end - done
@@ -119,7 +120,7 @@ class Near:
             sets = self._sets(self._take(read) if table is None else table)
             fixed = held[places]
             fixed[: len(carried)] = True
-            better, alike = comparing.settle(clusters[places], rows, fixed, *sets[:3], self.threshold, sets.scratch)
+            better, alike = comparing.settle(clusters[places], rows, fixed, *sets[:4], self.threshold, sets.scratch)
             for record in np.flatnonzero(better >= 0).tolist():
                 kept = ids[places[better[record]]]
                 detail = f"Jaccard {alike[record]:.2f} with {kept}"
@@ -129,7 +130,9 @@ class Near:
             start = end
 
     def _ordered(self, members: Positions) -> tuple[Positions, list[str], pa.Table | None]:
-        """Rows of some clusters, each cluster best first, and their ids; their facts, by position, if they were read at once."""
+        """Rows of some clusters, each cluster best first, and their ids; their facts, by position, if they were read at once.
+
+        The earlier of two sources is the one whose first row in the cluster comes first in the data set."""
         import numpy as np
 
         places = np.sort(members)
@@ -177,8 +180,8 @@ class Near:
         ends[:, 2] = starts[1:]
         longest = int(np.diff(starts).max())
         scratch = np.zeros((comparing.places(2 * longest) + 1, 2), np.uint64)
-        kinds = table.column("kind").to_numpy()
-        return Sets(lists.flatten().to_numpy(), np.concatenate(([0], ends.reshape(-1))), kinds, scratch)
+        kinds, rights = (table.column(name).to_numpy() for name in ("kind", "right"))
+        return Sets(lists.flatten().to_numpy(), np.concatenate(([0], ends.reshape(-1))), kinds, rights, scratch)
 
 
 def _blocks(buckets: Iterator[pa.RecordBatch]) -> Iterator[Records]:

@@ -1,7 +1,7 @@
 """Compiled comparison of rows: Jaccard of their sides, clusters of rows that are near, and who goes in a cluster.
 
 Rows come as one array of hashes with offsets: items 3 * i to 3 * i + 2 are question, options and answer of row i. ``kinds`` are
-minhash.KINDS.
+minhash.KINDS, ``rights`` the digests of choice items' right answers, 0 for others.
 """
 
 # Types are inferred by the compiler, for what it is called with.
@@ -22,15 +22,15 @@ their answers are often cut from one template: there the name is what is asked."
 
 
 @njit(cache=True, nogil=True)
-def likeness(values, offsets, kinds, one, other, least, table):
-    """The lowest Jaccard over what must be near: the answers; the questions, if there are any; of choice items the questions
-    with their options, and the answers must be equal. 0 when one is below ``least``, or for two kinds of row. Questions
+def likeness(values, offsets, kinds, rights, one, other, least, table):
+    """The lowest Jaccard over what must be near: the answers; the questions, if there are any; of choice items the questions, and
+    those with their options, and the right answers must be the same. 0 when one is below ``least``, or for two kinds of row. Questions
     that have less than SHORT shingles in all must share at least NAMED of them."""
-    if kinds[one] != kinds[other]:
+    if kinds[one] != kinds[other] or rights[one] != rights[other]:
         return 0.0
     shared, whole = _overlap(values, offsets, 3 * one + 2, 3 * other + 2, table)
     answers = shared / whole if whole else 1.0
-    if answers < least or (kinds[one] == 2 and answers < 1):
+    if kinds[one] != 2 and answers < least:
         return 0.0
     if kinds[one] == 0:
         return answers
@@ -132,7 +132,7 @@ def _one_cluster(positions, parent):
 
 
 @njit(cache=True, nogil=True)
-def join(keys, positions, rows, parent, apart, values, offsets, kinds, least, table):
+def join(keys, positions, rows, parent, apart, values, offsets, kinds, rights, least, table):
     """Join the clusters of all pairs in a bucket that are near; ``rows`` are the records' places in ``values``. Remember the
     others in ``apart``, as far as it has room. How many pairs were compared."""
     compared = 0
@@ -145,7 +145,7 @@ def join(keys, positions, rows, parent, apart, values, offsets, kinds, least, ta
                 pair = _pair(positions[early], positions[late])
                 if apart[np.int64(pair & mask)] != pair:
                     compared += 1
-                    if likeness(values, offsets, kinds, rows[early], rows[late], least, table) > 0:
+                    if likeness(values, offsets, kinds, rights, rows[early], rows[late], least, table) > 0:
                         parent[max(one, other)] = min(one, other)
                     else:
                         apart[np.int64(pair & mask)] = pair
@@ -161,7 +161,7 @@ def flatten(parent):
 
 
 @njit(cache=True, nogil=True)
-def settle(clusters, rows, fixed, values, offsets, kinds, least, table):
+def settle(clusters, rows, fixed, values, offsets, kinds, rights, least, table):
     """For each record, best first in its cluster, the kept record that it is near, or -1 if it is kept, and their Jaccard.
     Those that are ``fixed`` are kept in any case."""
     better = np.full(len(rows), -1, np.int64)
@@ -173,7 +173,7 @@ def settle(clusters, rows, fixed, values, offsets, kinds, least, table):
             count = 0
         if not fixed[record]:
             for place in range(max(0, count - KEPT), count):
-                found = likeness(values, offsets, kinds, rows[kept[place]], rows[record], least, table)
+                found = likeness(values, offsets, kinds, rights, rows[kept[place]], rows[record], least, table)
                 if found > 0:
                     better[record], alike[record] = kept[place], found
                     break

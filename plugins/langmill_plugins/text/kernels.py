@@ -11,7 +11,8 @@ from numba import njit
 P = np.uint64(0x9E3779B97F4A7C15)
 _1, _8, _29, _33 = np.uint64(1), np.uint64(8), np.uint64(29), np.uint64(33)
 _FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
-_POINTS, _GAP, _TOGETHER = 0x110000, 0x110001, 0x110002  # see folding.py
+_NOTHING, _TOGETHER, _GAP, _DOT = 0x110000, 0x110001, 0x110002, 0x110003  # see folding.py
+_POINT = np.uint64(0x2E + 1)  # a decimal one
 ASCII, RAW, FOLDED = 0, 1, 2
 """What is known of a text: it is ASCII; each point is folded by itself; it was folded before."""
 
@@ -41,17 +42,38 @@ def _point(data, place):
     return (lead & 0x07) << 18 | low << 6 | np.int64(data[place + 3]) & 0x3F, place + 4
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _is_digit(letter):
+    return 48 < letter <= 58  # a code point plus one
+
+
+@njit(cache=True, nogil=True)
+def _digit_next(data, place, left, table):
+    """Whether the next of so many points that is not taken out is a digit."""
+    for _ in range(left):
+        point, place = _point(data, place)
+        if table[point] != _NOTHING:
+            return _is_digit(np.int64(table[point]) + 1)
+    return False
+
+
 @njit(cache=True, nogil=True)
 def _characters(data, place, points, raw, table, out):
-    """Writes each letter's code point plus one, of a text of so many points; how many letters there are, and where the text
+    """Writes each letter's code point plus one, of a text of so many points, and a point for that of a decimal; how many letters there are, and where the text
     ends. -1 letters for a text with a point that can not be folded by itself."""
     count, together = 0, False
-    for _ in range(points):
+    parted = 0  # letters before the last gap
+    for left in range(points - 1, -1, -1):
         point, place = _point(data, place)
         entry = np.int64(table[point])
         together |= raw and entry == _TOGETHER
         out[count] = np.uint64((entry if raw else point) + 1)
-        count += entry < _POINTS or (not raw and entry != _GAP)
+        if entry == _DOT and count > parted and _is_digit(out[count - 1]) and _digit_next(data, place, left, table):
+            out[count] = _POINT
+            count += 1
+        else:
+            parted = count if entry >= _GAP else parted
+            count += entry < _NOTHING or (not raw and entry < _GAP)
     return (-1 if together else count), place
 
 
@@ -62,7 +84,7 @@ def _ascii_words(text, table, out):
     count, word = 0, np.uint64(0)
     for byte in text:
         entry = np.uint64(table[byte])
-        gap = entry == np.uint64(_GAP)
+        gap = entry >= np.uint64(_GAP)
         out[count] = word
         count += gap and word != 0
         word = ((word << _8) + word + entry + _1) & (np.uint64(gap) - _1)
@@ -79,9 +101,9 @@ def _words(data, place, points, raw, table, out):
         point, place = _point(data, place)
         entry = np.int64(table[point])
         together |= raw and entry == _TOGETHER
-        if entry < _POINTS or (not raw and entry != _GAP):
+        if entry < _NOTHING or (not raw and entry < _GAP):
             word = (word << _8) + word + np.uint64(entry if raw else point) + _1
-        elif entry == _GAP:
+        elif entry >= _GAP:
             out[count] = word
             count += word != 0
             word = np.uint64(0)
@@ -188,9 +210,9 @@ def minima(values, a, b, out):
 
 
 @njit(cache=True, nogil=True)
-def band_keys(values, offsets, kinds, a, b, bands, width):
+def band_keys(values, offsets, kinds, rights, a, b, bands, width):
     """Keys of rows, shape (rows, bands). Items 3 * i to 3 * i + 2 of the shingles are question, options and answer of row i,
-    ``kinds`` are minhash.KINDS. Of a band's minima the first width // 2 are of the question."""
+    ``kinds`` are minhash.KINDS, ``rights`` stand for right answers of choice items: others are another item. Of a band's minima the first width // 2 are of the question."""
     rows = len(kinds)
     keys = np.empty((rows, bands), np.uint64)
     least = np.empty(bands * width, np.uint32)
@@ -203,12 +225,10 @@ def band_keys(values, offsets, kinds, a, b, bands, width):
         middle = bands * asked
         least[:] = np.uint32(0xFFFFFFFF)
         minima(question, a[:middle], b[:middle], least[:middle])
-        start = np.uint64(kind)
+        start = np.uint64(kind) + rights[row]
         if kind == 2:
             minima(question, a[middle:], b[middle:], least[middle:])
             minima(options, a[middle:], b[middle:], least[middle:])
-            if len(answer):
-                start += mixed(np.min(answer) + P * np.max(answer))  # right answers are equal, or it is another item
         else:
             minima(answer, a[middle:], b[middle:], least[middle:])
         for band in range(bands):
