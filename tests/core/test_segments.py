@@ -174,6 +174,14 @@ def test_a_row_may_be_flagged_and_dropped_and_be_the_only_one(shop: Workshop, tm
         assert made.counts["length\ten"]["rejected:too_short"] == 1
 
 
+def test_long_rows_make_short_partitions(shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langmill.pipeline.segments.PARTITION_BYTES", 300)
+    line = '{"id": "%d", "language": "en", "question": "What?", "answer": "%s"}\n'
+    (tmp_path / "rows.jsonl").write_text("".join(line % (n, "é" * 60) for n in range(7)))
+    loaded = load_source(loading(shop, tmp_path))
+    assert [part.rows for part in loaded.partitions] == [3, 3, 1]
+
+
 def test_files_that_change_names_are_read_again(shop: Workshop, tmp_path: Path) -> None:
     line = b'{"id": "%d", "language": "en", "question": "What?", "answer": "A fever."}\n'
     (tmp_path / "d").mkdir()

@@ -36,6 +36,7 @@ from langmill.recipe.assembly import Assembly
 from langmill.recipe.registry import Registry
 
 PARTITION_ROWS = 1000
+PARTITION_BYTES = 1 << 25  # of text, about: a partition is in memory whole, several times over
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Loaded:
 
 
 def load_source(work: LoadWork) -> Loaded:
-    """Read a source into partitions of PARTITION_ROWS rows; keep what a former run read if no file changed."""
+    """Read a source into partitions of PARTITION_ROWS rows, fewer where rows are long; keep what a former run read if no file changed."""
     shop, ref = work.workshop, work.loader
     loader = shop.part(ref)
     assert isinstance(loader, Loader)
@@ -174,7 +175,7 @@ def load_source(work: LoadWork) -> Loaded:
     rows: list[Row] = []
     rejects: list[Reject] = []
     tally = Tally()
-    seen = Seen()
+    seen, held = Seen(), 0
     taken: Counter[tuple[str, Split]] = Counter()
     limits = [limit for limit in (loader.limit, work.limit) if limit is not None]
     step = f"read {ref.name}"
@@ -189,7 +190,7 @@ def load_source(work: LoadWork) -> Loaded:
             reject(item)
         elif item.language not in shop.languages:
             tally.add(step, item.language, "skipped:language_not_in_recipe")
-        elif not _is_unicode(item):
+        elif (size := _bytes(item)) is None:
             excerpt = words(item.body)[:200].encode("utf-8", "backslashreplace").decode()
             reject(context.reject(item.origin.record, "not_unicode", excerpt=excerpt, language=item.language))
         elif limits and taken[item.language, item.split] >= min(limits):
@@ -200,21 +201,21 @@ def load_source(work: LoadWork) -> Loaded:
             taken[item.language, item.split] += 1
             tally.add(step, item.language, "kept")
             rows.append(item)
-        if len(rows) == PARTITION_ROWS:
+            held += size
+        if len(rows) == PARTITION_ROWS or held >= PARTITION_BYTES:
             path = work.out / f"{key}-{len(partitions):05d}.parquet"
             partitions.append(write_partition(path, rows, rejects, tally))
-            rows, rejects, tally = [], [], Tally()
+            rows, rejects, tally, held = [], [], Tally(), 0
     partitions.append(write_partition(last, rows, rejects, tally, partitions=len(partitions)))
     return Loaded(ref.name, tuple(partitions), hashes, False)
 
 
-def _is_unicode(row: Row) -> bool:
-    """False for text with lone surrogates, which no file can hold."""
+def _bytes(row: Row) -> int | None:
+    """How many bytes its text has; None for text with lone surrogates, which no file can hold."""
     try:
-        words(row.body).encode("utf-8")
+        return len(words(row.body).encode("utf-8"))
     except UnicodeEncodeError:
-        return False
-    return True
+        return None
 
 
 # --- judge: fused filters that judge row by row ---
