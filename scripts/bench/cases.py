@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.forms import LAYOUTS, in_text
 from langmill.api import Chat, Choice, Origin, Row, SourceContext, Split, Text, packs_in
 from langmill_plugins.loaders.casimedicos import CasiMedicos
 from langmill_plugins.loaders.cmexam import CMExam
@@ -94,6 +95,8 @@ def kept(sets: dict[str, list[Row]]) -> list[Case]:
     return [
         Case("same question, another answer (medquad)", all_split(first, "test"), all_split(apart, "train"), False),
         Case("same stem, other options (frenchmedmcqa)", all_split(stems, "test"), all_split(others, "train"), False),
+        Case("the same, in a line of text (frenchmedmcqa)", all_split(stems, "test"),
+             [as_split(replace(row, body=in_text(row)), "train") for row in others], False),
         Case("nothing in common (medquad, igakuqa)", exams, all_split(strangers, "train"), False),
     ]  # fmt: skip
 
@@ -180,24 +183,34 @@ def editions(sets: dict[str, list[Row]]) -> list[Case]:
 
 
 def edits(sets: dict[str, list[Row]], count: int) -> list[Case]:
-    """One edit to each of some items of six languages, for each kind of edit."""
+    """One edit to each of some items of five languages, for each kind of edit; and the items in other layouts."""
     chance = random.Random(17)
-    originals = [
-        row
-        for name, language in (
-            ("medmcqa", "en"),
-            ("french", "fr"),
-            ("cmexam", "zh"),
-            ("headqa", "es"),
-            ("igakuqa", "ja"),
-        )
-        for row in chance.sample([row for row in sets[name] if row.language == language and _fit(row)], count)
-    ]
-    cases = []
+    originals = _sample(sets, chance, count, _fit)
+    meaning = _sample(sets, chance, count, _meant)
+    cases = [
+        Case(f"written as {what}", all_split(meaning, "test"),
+             [as_split(replace(row, body=layout(row)), "train", "written") for row in meaning], True)
+        for what, layout in LAYOUTS.items()
+    ]  # fmt: skip
     for what, (edit, least) in EDITS.items():
         train = [as_split(replace(row, body=edit(row, chance)), "train", "edited") for row in originals]
         cases.append(Case(f"edited: {what}", all_split(originals, "test"), train, True, least))
     return cases
+
+
+def _sample(sets: dict[str, list[Row]], chance: random.Random, count: int, wanted: Callable[[Row], bool]) -> list[Row]:
+    return [
+        row
+        for name, code in (("medmcqa", "en"), ("french", "fr"), ("cmexam", "zh"), ("headqa", "es"), ("igakuqa", "ja"))
+        for row in chance.sample([row for row in sets[name] if row.language == code and wanted(row)], count)
+    ]
+
+
+def _meant(row: Row) -> bool:
+    """Whether a question is long enough to be known from another by itself: eight words, or 16 letters of an unspaced script."""
+    assert isinstance(row.body, Choice)
+    least, size = (16, len(_asked(row))) if row.language in {"zh", "ja"} else (8, len(row.body.question.split()))
+    return _fit(row) and size >= least
 
 
 def _fit(row: Row) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +21,7 @@ from langmill.api import (
     Choice,
     Drop,
     Loader,
+    MissingInput,
     Origin,
     Row,
     SourceContext,
@@ -27,7 +30,6 @@ from langmill.api import (
     Text,
     packs_in,
 )
-from langmill_plugins.contamination.items import Item, unlabelled, written_out
 from langmill_plugins.filters.decontaminate import Decontaminate
 from langmill_plugins.loaders.casimedicos import CasiMedicos
 from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
@@ -118,39 +120,6 @@ def kinds(*rows: Row) -> dict[str, tuple[str, str]]:
     return {id: (drop.detail.partition(":")[0], drop.like) for id, drop in drops(rows).items()}
 
 
-# --- items ---
-
-
-def test_letters_before_options_are_no_wording() -> None:
-    for options in (
-        ("A. Femur", "B. Tibia", "C. Talus"), ("(a) Femur", "(b) Tibia", "(c) Talus"), ("① Femur", "② Tibia", "③ Talus"),
-        ("１．Femur", "２．Tibia", "３．Talus"), ("А) Femur", "Б) Tibia", "В) Talus"), ("Femur", "Tibia", "Talus"),
-    ):  # fmt: skip
-        assert unlabelled(options) == ("Femur", "Tibia", "Talus"), options
-    for options in (
-        ("C. difficile", "E. coli"),
-        ("A. niger", "Candida"),
-        ("1.5 mg", "2.5 mg"),
-        ("1-5", "2-5"),
-        ("A-fibre", "B-fibre"),
-        ("A", "B"),
-        ("1", "2"),
-    ):
-        assert unlabelled(options) == options
-
-
-def test_an_item_written_out_is_read_back() -> None:
-    assert written_out("Which bone?\nA. Femur\nB) Tibia\nAnswer with a letter.") == ("Which bone?", ("Femur", "Tibia"))
-    assert written_out("下列哪项正确？\nA．甲\nB．乙")[1] == ("甲", "乙")
-    for text in ("Take these:\n2. water\n5. salt", "A. Femur\nB. Tibia", "Plain text.\nOf two lines.", ""):
-        assert written_out(text) == (text, ())
-    chat = row("a", Chat.of("Which bone?\n(1) Femur\n(2) Tibia", "(2)"))
-    assert Item.of(chat)[:3] == ("Which bone?", ("Femur", "Tibia"), ("(2)",))
-
-
-# --- evidence ---
-
-
 def test_relatives_are_found() -> None:
     assert kinds(
         row("a", Text("Something else."), family="exam-7"),
@@ -207,6 +176,76 @@ def test_a_short_item_with_a_typo_is_found() -> None:
     ) == {**dict.fromkeys("ac", ("edited item", "t/5")), "b": ("same question and answer", "t/5"),
         "d": ("quoted item", "t/5"),
     }  # fmt: skip
+
+
+OFFERED = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", SHORT.options, strict=True))
+LAYOUTS: dict[str, Body] = {
+    "number": Chat.of(f"3. {SHORT.question}\n{OFFERED}", "B"),
+    "bold": Chat.of(f"{SHORT.question}\n" + re.sub(r"(.\.)", r"**\1**", OFFERED), "B"),
+    "dashes": Chat.of(f"{SHORT.question}\n- " + OFFERED.replace("\n", "\n- "), "B"),
+    "bullets": Chat.of("\n* ".join([SHORT.question, *SHORT.options]), "Ascorbic acid"),
+    "one line": Chat.of(f"{SHORT.question} {OFFERED}".replace("\n", " "), "B"),
+    "text": Text(f"Question: {SHORT.question} {OFFERED} ".replace("\n", " ") + "Answer: B"),
+    "JSON": Chat.of(SHORT.question + json.dumps(dict(zip("ABCD", SHORT.options, strict=True))), "B"),
+    "quiz": Chat.of(
+        "Make me a quiz.", f"Here it is.\n1. {SHORT.question}\n{OFFERED}\n2. Which bone is long?\nA. Femur\nB. Talus"
+    ),
+    "letter": Chat.of(SHORT.question, "B. Ascorbic acid"),
+    "sentence": Chat.of(SHORT.question, "The correct answer is ascorbic acid, which fruit has."),
+    "instruction": Chat.of(f"Answer with one option.\n{SHORT.question}", "Ascorbic acid"),
+    "pair": Text(f"Q: {SHORT.question} A: Ascorbic acid."),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_item_is_found_in_everyday_layouts(layout: str) -> None:
+    (found,) = drops([row("a", LAYOUTS[layout])]).values()
+    assert found.like == "t/5"
+
+
+def test_an_item_of_an_unspaced_script_is_found_in_a_line() -> None:
+    test = row(
+        "t",
+        Choice("妊娠期高血压首选药物是什么？", ("拉贝洛尔", "赖诺普利", "氯沙坦"), (0,)),
+        language="zh",
+        split="test",
+    )
+    line = "12. 妊娠期高血压首选药物是什么？ A. 拉贝洛尔 B. 赖诺普利 C. 氯沙坦"
+    rows = [row("a", Text(line), language="zh"), row("b", Chat.of(line[4:18], "首选拉贝洛尔。"), language="zh")]
+    assert set(drops(rows, [test])) == {"a", "b"}
+    assert not drops([row("c", Chat.of(line[4:18], "首选甲基多巴。"), language="zh")], [test])
+
+
+def test_a_question_with_other_options_or_another_answer_stays_in_text() -> None:
+    other = f"{SHORT.question} (A) Cobalamin (B) Niacin (C) Retinol"
+    findings = "Among the following findings, which one or which ones are seen as a rule in the course of a failure of both adrenals?"
+    far = f"{SHORT.question} Think of it. {LUNG} {' '.join(SHORT.options)}"
+    stem = row("t", Choice("Which of these is true?", ("Yes", "No", "Ascorbic acid"), (2,)), split="test")
+    assert not drops(
+        [
+            row("a", Text(other)),
+            row("b", Chat.of(other, "A. Cobalamin")),
+            row("c", Chat.of(SHORT.question, "One that is in fresh fruit.")),
+            row("d", Text(far)),
+            row("f", Text(f"{SHORT.question} (A) Niacin (B) Ascorbic acid (C) Retinol Answer: Retinol")),
+            row("g", Text(f"{findings} (A) Dark skin (B) Low sodium (C) Weight loss Answer: A, B")),
+            row("e", Chat.of("Which of these is true?", "That ascorbic acid is a vitamin.")),
+        ],
+        [*TESTS, stem, row("t/8", Choice(findings, ("Low pressure", "High potassium", "Thirst"), (1,)), split="test")],
+    )
+
+
+def test_a_long_true_or_false_item_does_not_repeat_a_short_one() -> None:
+    short = Choice("Is aspirin safe in children with fever?", ("True", "False"), (1,))
+    long = replace(short, question=f"{LUNG} {QUESTION} Is the following safe in children who have a fever: {LUNG}")
+    tests = [row("t", short, split="test")]
+    assert not drops([row("a", long)], tests)
+    assert drops([row("b", replace(short, question="Is asprin safe in childen with fever?"))], tests)
+
+
+def test_a_benchmark_without_rows_is_no_check() -> None:
+    with pytest.raises(MissingInput, match=r"datasets\.x\.steps\[0\]: 'old' has no row .*splits: test, dev"):
+        drops([row("a", ITEM)], [item for item in TESTS if item.split == "train"])
 
 
 def test_overlap_is_found_in_both_kinds_of_script_and_told_with_its_wording() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from langmill.api import (
     Body,
@@ -110,6 +111,12 @@ def test_length_is_alike_in_every_language() -> None:
     assert reasons(judge(Length(least=100, most=220), *rows)) == [""] * len(rows)
     assert reasons(judge(Length(least=1), row("a", Text("… !")), row("b", Text("癌")))) == ["too_short", ""]
     assert reasons(judge(Length(most=5), row("a", Text("abcdef")), row("b", Text("肺癌")))) == ["too_long", "too_long"]
+
+
+def test_a_length_that_no_row_has_is_refused() -> None:
+    with pytest.raises(ValidationError, match="least: 9 is more than most: 8"):
+        Length(least=9, most=8)
+    assert Length(least=8, most=8)
 
 
 # --- bad input ---

@@ -172,13 +172,22 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert LanguageId().judge([esperanto], context) == [None]
     with pytest.raises(MissingInput, match=r"the model does not know Esperanto \(lid_labels: eo\)"):
         LanguageId(identifier="eldc").judge([esperanto], context)
-    for name in ("torn.bin", "none.bin"):
-        with pytest.raises(MissingInput, match=f"{name}' can not be read as a fastText model"):
-            LanguageId(model=name).judge([row("a", Text(FRENCH), "fr")], replace(CONTEXT, folder=tmp_path))
+    here = replace(CONTEXT, folder=tmp_path)
+    assert LanguageId().files(here) == [] and LanguageId(model="torn.bin").files(here) == [tmp_path / "torn.bin"]
+    with pytest.raises(
+        MissingInput, match=r"^datasets\.x\.steps\[0\]\.model: '.*torn.bin' can not be read as a fastText"
+    ):
+        LanguageId(model="torn.bin").judge([row("a", Text(FRENCH), "fr")], here)
+    absent = LanguageId(model="none.bin")
+    for ask in (absent.files, lambda context: absent.judge([row("a", Text(FRENCH), "fr")], context)):
+        with pytest.raises(
+            MissingInput, match=r"^datasets\.x\.steps\[0\]\.model: nothing at 'none.bin' \(/.*none.bin\)"
+        ):
+            ask(here)
     with pytest.raises(ValidationError, match="leave one of them out"):
         LanguageId(identifier="eldc", model="own.bin")
     monkeypatch.setitem(sys.modules, "eldc", None)
-    with pytest.raises(MissingInput, match="needs eldc, which is not installed"):
+    with pytest.raises(MissingInput, match=r"^datasets\.x\.steps\[0\]: .* needs eldc, which is not installed"):
         LanguageId(identifier="eldc").judge([row("a", Text(FRENCH), "fr")], CONTEXT)
 
 

@@ -116,11 +116,27 @@ def test_keywords_of_ones_own(tmp_path: Path) -> None:
     assert dropped(MedicalText(keywords="{lang}_*.txt"), both, context) == [False, True]
     assert dropped(MedicalText(keywords={"en": "en_?.txt"}), both, context) == [False, True]
     assert dropped(MedicalText(keywords={"fr": "fr.txt"}), both, context) == [True, False], "English keeps its pack's"
-    with pytest.raises(MissingInput, match=r"steps\[0\]\.keywords: no keywords at .*fr_"):
+    with pytest.raises(MissingInput, match=r"steps\[0\]\.keywords: nothing at 'fr_"):
         MedicalText(keywords="{lang}_*.txt").judge([row(WEATHER["fr"], "fr")], context)
     (tmp_path / "es.txt").write_bytes("niño".encode("latin-1"))
     with pytest.raises(MissingInput, match="not UTF-8"):
         MedicalText(keywords="es.txt").judge([row(WEATHER["es"], "es")], context)
+
+
+def test_keyword_files_that_are_not_there_are_told_before_a_run(tmp_path: Path) -> None:
+    (tmp_path / "en.txt").write_text("river\n", "utf-8")
+    (tmp_path / "fr.txt").write_text("# none yet\n", "utf-8")
+    here = replace(CONTEXT, folder=tmp_path, languages={code: PACKS[code] for code in ("en", "fr")})
+    assert MedicalText().files(here) == []
+    assert MedicalText(keywords="{lang}.txt").files(here) == [tmp_path / "en.txt", tmp_path / "fr.txt"]
+    with pytest.raises(MissingInput, match=r"^datasets\.x\.steps\[0\]\.keywords: nothing at 'fr_\*.txt' \(/.*\)"):
+        MedicalText(keywords={"en": "en.txt", "fr": "fr_*.txt"}).files(here)
+    with pytest.raises(
+        MissingInput, match=r"keywords: 'fra' is no language of the recipe: possible: en, fr. Did you mean"
+    ):
+        MedicalText(keywords={"fra": "fr.txt"}).files(here)
+    with pytest.raises(MissingInput, match=r"no keywords at fr\.txt"):
+        MedicalText(keywords="{lang}.txt").judge([row(WEATHER["fr"], "fr")], here)
 
 
 def test_what_a_pack_lacks_is_said_plainly(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from langmill.api import (
     Body,
@@ -162,6 +163,19 @@ def test_bands_are_chosen_for_recall() -> None:
     assert found(0.8, 25, 5) > 0.9999 and found(0.8, 9, 13) < 0.41  # datasketch's own choice at 0.8
 
 
+def test_a_recall_that_is_out_of_reach_is_told_with_what_would_do() -> None:
+    for threshold, count, reached, enough in ((0.2, 128, 0.927, 192), (0.45, 16, 0.836, 36)):
+        told = rf"threshold {threshold} with a chance of {reached}, not 0.98; permutations: {enough} would"
+        with pytest.raises(ValidationError, match=told):
+            MinHash(threshold=threshold, permutations=count)
+        with pytest.raises(ValidationError, match="would"):
+            MinHash(threshold=threshold, permutations=enough - 2)
+        MinHash(threshold=threshold, permutations=enough)
+    with pytest.raises(ValidationError, match=r"with a chance of 0\.148, not 0\.98, nor do 512, the most \(0\.473\)"):
+        MinHash(threshold=0.05)
+    MinHash(threshold=0.05, permutations=512, recall=0.473)
+
+
 def test_signatures_are_datasketchs_own() -> None:
     import datasketch
 
@@ -202,7 +216,7 @@ def test_a_template_with_another_name_is_another_row() -> None:
 
     rows = [chat("a", "gout"), chat("b", "measles"), chat("c", "gout")]
     assert set(through(MinHash(), rows)) == {"c"}
-    assert set(through(MinHash(threshold=0.2), rows)) == {"c"}
+    assert set(through(MinHash(threshold=0.2, permutations=256), rows)) == {"c"}
 
 
 def test_near_items_share_question_options_and_key() -> None:
@@ -223,6 +237,31 @@ def test_near_items_share_question_options_and_key() -> None:
     assert set(through(MinHash(), rows)) == {"b"}
 
 
+@pytest.mark.parametrize(
+    ("language", "right", "other"),
+    [
+        ("zh", "1.25毫克", "12.5毫克"),
+        ("zh", "Na ↑ K ↓", "Na ↓ K ↑"),
+        ("en", "Na ↑ K ↓", "Na ↓ K ↑"),
+        ("en", "more than 5 mg, > 5", "more than 5 mg, < 5"),
+        ("en", "10⁵ colonies", "105 colonies"),
+    ],
+)
+def test_items_whose_right_answers_differ_in_a_sign_stay(language: str, right: str, other: str) -> None:
+    stem = "A man of 60 years is tired and short of breath after a week on a new drug for his heart: what is found or given?"
+    options = (right, other, "Nothing of the kind is ever found or given", "A course of penicillin for ten days")
+    item = Choice(stem, options, (0,))
+    shown = (options[1], options[0], *options[2:])
+    rows = [row("a", item, language=language), row("b", Choice(f"{stem} ", shown, (0,)), language=language)]
+    assert through(MinHash(), rows) == {}
+    again = Choice(f"{stem}!", (f"{right}.", *options[1:]), (0,))
+    assert len(through(MinHash(), [rows[0], row("b", again, language=language)])) == 1
+    signs = [row(sign, Chat.of(stem, sign), language=language) for sign in ("↑", "↓", "↑.")]
+    assert set(through(MinHash(), signs)) == {"↑"}
+    alone = [row(text, Choice(stem, (text, "no", "never"), (0,)), language=language) for text in (right, other)]
+    assert through(MinHash(), alone) == through(Exact(), alone) == {}
+
+
 @pytest.mark.parametrize("piece", [1, 2, 7])
 @pytest.mark.parametrize("at_once", [1, 5, 1 << 14])
 def test_a_chain_of_small_changes_drops_only_what_is_near_a_row_that_stays(
@@ -240,6 +279,8 @@ def test_near_keeps_test_then_the_earlier_source_then_the_longer_answer_then_the
     more, less = f"{ANAEMIA} Tea with meals can hinder it.", ANAEMIA
     assert set(through(MinHash(), [row("a", Text(more)), row("b", Text(less), split="test")])) == {"a"}
     rows = [row("b", Text(less), source="first"), row("a", Text(more), source="second")]
+    assert set(through(MinHash(), rows)) == {"a"}
+    rows = [row("x", Text(LUNG), source="second"), *rows]  # what counts is the source's first row among those alike
     assert set(through(MinHash(), rows)) == {"a"}
     assert set(through(MinHash(), [row("a", Text(less)), row("b", Text(more))])) == {"a"}
     assert set(through(MinHash(), [row("b", Text(less)), row("a", Text(less))])) == {"b"}
@@ -279,7 +320,7 @@ def test_how_buckets_come_in_batches_changes_nothing(monkeypatch: pytest.MonkeyP
 
 def test_sets_that_fill_the_scratch_table_are_compared_rightly() -> None:
     rows = [row(f"r{index}", Text(words_of(index // 2, 130) + " " + words_of(100 + index, 126))) for index in range(40)]
-    drops = through(MinHash(threshold=0.3, recall=0.9999), rows, 40)
+    drops = through(MinHash(threshold=0.3, recall=0.9999, permutations=256), rows, 40)
     assert len(drops) == 20
     for id, drop in drops.items():
         one, other = (shingled([[rows[int(name[1:])].body.text]], "word", 3)[0] for name in (id, drop.like))  # type: ignore[union-attr]

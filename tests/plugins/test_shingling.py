@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from langmill_plugins.text import folding
 from langmill_plugins.text.shingling import shingled
-from langmill_plugins.text.wording import folded, letters_only, word_list
+from langmill_plugins.text.wording import answer_key, folded, letters_only, word_list
 
 By = Literal["word", "character"]
 FULL = (1 << 64) - 1
@@ -24,6 +24,8 @@ SCRIPTS = [
     "मधुमेह क्या है? ज़रूर।", "নিরাময় কো", "مَرَض، السُّكَّرِي؟", "Bệnh tiểu đường; Be\u0302\u0323nh", "佐々木、ＣＴ検査。ﾊﾟﾝ",
     "각\u1100\u1161\u11a8 한국어 ﾡￂ",
     "\ud800 lone \udfff", "\ud83d\ude00", "🩺💉 👨\u200d⚕️", "\u202eright\u202c-to-left\u200f", "", " ?!… ", "\x00\x1f\x85", "a\u00adb",
+    "1.25 12.5 1,25 .5 5. 1..2 1.,2 １．２５，5 1\u200b.\u200b5 5 .3 2. 4 1.2.3 ½.5 ①.② 3.x 1.",
+    "10⁵ 10\u200b⁵ 10¹² m² ¹⁴C H₂O 5⁻¹ ５³.5 ٥²",
     "\U0001d400\U0002f800\U000e0001x\U000e0100", "İstanbul ŉ ǰ", "\u0301x", "葛\U000e0100",
 ]  # fmt: skip
 
@@ -106,9 +108,36 @@ def test_what_is_alike_to_a_reader_is_alike_here() -> None:
 def test_the_same_wording_in_any_width_case_and_spacing() -> None:
     assert folded("ＨｂＡ１ｃ\u200b  6.5\u3000%\n") == folded("hba1c 6.5 %")
     assert folded("5 mg") != folded("-5 mg")
+    assert folded("10⁵") == folded("10^5") != folded("105") and folded("10¹²/l") == "10^12/l"
+    assert folded("m²") == folded("m2") and folded("¹⁴C") == "14c" and folded("H₂O") == folded("h2o")
+    assert word_list("10⁵ / m²") == ["10", "5", "m2"]
+    assert letters_only("1.25 毫克") == letters_only("１．２５毫克") == "1.25毫克" != letters_only("12.5毫克")
+    assert letters_only("1. 5, 2.x .3 4..5") == "152x345"
     assert word_list("What is (are) Glaucoma ?") == ["what", "is", "are", "glaucoma"]
     assert word_list("मधुमेह क्या है?") == ["मधुमेह", "क्या", "है"]  # not cut at the vowel signs
     assert letters_only("佐々木、ＣＴ検査。") == "佐々木ct検査"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Coombs' test.", "Coombs test", True),
+        ("A brace-type orthosis", "a \u201cbrace\u201d type  orthosis.", True),
+        ("合理、科学的原则。", "合理科学的原则", True),
+        ("5 毫克", "５毫克；", True),
+        ("1.25毫克", "12.5毫克", False),
+        (".5 mg", "5 mg", False),
+        ("Na ↑ K ↓", "Na ↓ K ↑", False),
+        ("≤ 5", "≥ 5", False),
+        ("10⁵", "105", False),
+        ("Cl-", "Cl+", False),
+        ("-5 °C", "5 °C", False),
+        ("AA", "A A", False),
+        ("1:2", "12", False),
+    ],
+)
+def test_signs_are_part_of_an_answer_and_punctuation_is_not(one: str, other: str, same: bool) -> None:
+    assert (answer_key([one, "x"]) == answer_key(["x", other])) is same
 
 
 def test_the_table_holds_what_folding_does_to_each_point() -> None:
@@ -118,8 +147,11 @@ def test_the_table_holds_what_folding_does_to_each_point() -> None:
     for point in np.flatnonzero((table != np.arange(folding.POINTS)) & (table != folding.TOGETHER)).tolist():
         words = word_list(f"a{chr(point)}b")
         entry = int(table[point])
-        wanted = {folding.GAP: ["a", "b"], folding.NOTHING: ["ab"]}.get(entry) or [f"a{chr(entry)}b"]
-        assert words == wanted, hex(point)
+        if entry >= folding.GAP:
+            assert words == ["a", "b"], hex(point)
+            assert letters_only(f"1{chr(point)}1") == ("1.1" if entry == folding.DOT else "11"), hex(point)
+        else:
+            assert words == (["ab"] if entry == folding.NOTHING else [f"a{chr(entry)}b"]), hex(point)
 
 
 def test_points_that_join_the_one_before_are_never_folded_alone() -> None:

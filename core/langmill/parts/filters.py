@@ -76,8 +76,10 @@ class DatasetFilter(Filter):
 
 
 class IndexedFilter(DatasetFilter):
-    """A filter of the whole data set that can be held against what earlier data sets kept, in this run or another."""
+    """A filter of the whole data set that can be held against what earlier data sets kept, in this run or another. Its facts
+    have a column ``id``; a ``form`` that is raised tells that keys or facts are made otherwise than before."""
 
+    form: ClassVar[int] = 1
     index: str | None = Field(
         None,
         min_length=1,

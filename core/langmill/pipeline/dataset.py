@@ -172,6 +172,7 @@ class Pipeline:
         packs = sorted(self.assembly.packs.items())
         shape = {
             "step": step.use,
+            "form of signatures": part.form,
             **part.model_dump(mode="json", exclude={"index", "splits"}),
             **{f"shingles of {code}": pack.text.shingles.model_dump() for code, pack in packs if pack.text},
         }

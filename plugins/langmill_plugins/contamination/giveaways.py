@@ -1,4 +1,7 @@
-"""What is known of the rows that a model is scored on, and the evidence that a row gives one of them away. Hashes, no text."""
+"""What is known of the rows that a model is scored on, and the evidence that a row gives one of them away.
+
+It is known as hashes; short items are known by their wording, too, to be found in running text.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from langmill.api import Chat, Choice, Row, StepContext, Text
 from langmill_plugins.contamination.grams import Grams
+from langmill_plugins.contamination.letters import Letters
 from langmill_plugins.contamination.overlaps import Hashes, Places
 from langmill_plugins.contamination.quotes import Quotes
 from langmill_plugins.contamination.said import Said
@@ -27,6 +31,8 @@ FEWEST, STEM = 8, 20
 # Short items are compared by the shingles of their language pack. One typo spoils three of them, so that two thirds are left
 # of a question of nine words; an item written out in a text, whose right answer is not told, must be there nearly whole.
 EDITED, WHOLE = 0.6, 0.9
+# A question of so many shingles loses fewer than that by two typos: a shorter one is compared by its letters, too.
+LETTERS = 15
 LONG_TAG, SHORT_TAG = 1, 2
 BATCH = 1000
 EXCERPT = 160
@@ -66,9 +72,7 @@ class Giveaways:
     edited: dict[int, int] = field(default_factory=dict)  # a question's set to its test row
     mates: dict[int, int] = field(default_factory=dict)  # a question's set to its options'
     quotes: Quotes = field(default_factory=Quotes)
-    letters: Grams = field(default_factory=Grams)
-    offered: set[int] = field(default_factory=set)  # keys of options and answer
-    asked: dict[int, int] = field(default_factory=dict)  # a set of letters to its test row
+    letters: Letters = field(default_factory=Letters)
     worded: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @classmethod
@@ -81,7 +85,7 @@ class Giveaways:
         known.long.build(threshold, unlisted={one for sets in known.passages.values() for one in sets})
         known.short.build(EDITED, known.mates)
         known.quotes.grams.build(1.0)
-        known.letters.build(EDITED)
+        known.letters.grams.build(EDITED)
         known.worded = np.array(sorted(known.wordings), np.uint64)
         return known
 
@@ -144,19 +148,9 @@ class Giveaways:
                 self.edited[question], self.mates[question] = first + number, self.short.add(values[two:three])
                 by = self.context.pack(said.rows[number].language).need("text").shingles.by
                 self.quotes.add(first + number, said.items[number], by, values[one:two])
-        chosen = [number for number in chosen if said.keys[number, 4]]
-        values, offsets = self._lettered(said, chosen)
-        for index, number in enumerate(chosen):
-            self.asked[self.letters.add(values[offsets[index] : offsets[index + 1]])] = first + number
-            self.offered.add(int(said.keys[number, 4]))
-
-    def _lettered(self, said: Said, numbers: Sequence[int]) -> tuple[Hashes, Places]:
-        """Questions by their letters, three at a time, which a typo spoils least. The letters are other ones under other
-        options, so that only questions with the same options and right answer have any in common."""
-        values, offsets = shingled([(said.items[number].question,) for number in numbers], "character", 3)
-        owners = np.repeat(np.arange(len(numbers)), np.diff(offsets))
-        values = (values ^ said.keys[numbers, 4][owners]) * np.uint64(0x9E3779B97F4A7C15)
-        return values[np.lexsort((values, owners))], offsets
+        sizes = np.diff(offsets)[::2].tolist()
+        few = [number for number, size in zip(chosen, sizes, strict=True) if size < LETTERS]
+        self.letters.add(said, few, first)
 
     def _cut(self, texts: Sequence[Sequence[str]], languages: Sequence[str], long: bool) -> tuple[Hashes, Places]:
         """Grams of items, sorted and each once, with offsets as shingled() gives them."""
@@ -195,12 +189,10 @@ class Giveaways:
             for number, (share, one) in found.items():
                 if hits[number] is None:
                     hits[number] = self._shared(told[number], rows[number].language, share, one, long)
-        for number, (share, test) in self._reworded(said).items():
+        for number, test, share in self.letters.alike(said, EDITED):
             if hits[number] is None:
-                text = _excerpt(folded(said.items[number].question))
-                hits[number] = Hit(
-                    "edited item", test, f'{share:.2f} of the question of {test} and its options; "{text}"'
-                )
+                id, text = self.ids[test], _excerpt(folded(said.items[number].question))
+                hits[number] = Hit("edited item", id, f'{share:.2f} of the question of {id} and its options; "{text}"')
         return hits
 
     def _related(self, row: Row) -> Hit | None:
@@ -245,7 +237,7 @@ class Giveaways:
         """Adds texts and conversations that hold a short item's question with its options or its right answer."""
         cuts = {code: self.context.pack(code).need("text").shingles.by for code in {row.language for row in said.rows}}
         by = [cuts[row.language] for row in said.rows]
-        for quote in self.quotes.found(said.rows, by, values, offsets):
+        for quote in self.quotes.found(said, by, values, offsets):
             if hits[quote.row] is None:
                 id, text = self.ids[quote.test], _excerpt(quote.question)
                 hits[quote.row] = Hit("quoted item", id, f'question and {quote.with_what} of {id}; "{text}"')
@@ -268,26 +260,6 @@ class Giveaways:
             told = alike or (share >= WHOLE and not isinstance(said.rows[row].body, Choice))
             if told and share > best.get(row, (0.0,))[0]:
                 best[row] = share, number
-        return best
-
-    def _reworded(self, said: Said) -> dict[int, tuple[float, str]]:
-        """Rows with the options and the right answer of an item, and enough of its question letter by letter; with the
-        share and the test row's id."""
-        keys = said.keys[:, 4].tolist()
-        found = [number for number, key in enumerate(keys) if key in self.offered and not said.items[number].background]
-        values, offsets = self._lettered(said, found)
-        rows, sets = self.letters.proposed(values, offsets)
-        shares = self.letters.share(rows, sets, values, offsets)
-        # A long question holds the letters of any short one, so the longer of the two counts.
-        sizes, own = np.diff(self.letters.starts)[sets], np.diff(offsets)[rows]
-        shares = shares * sizes / np.maximum(1, np.maximum(sizes, own))
-        best: dict[int, tuple[float, str]] = {}
-        enough = shares >= EDITED
-        for row, one, share in zip(
-            rows[enough].tolist(), sets[enough].tolist(), shares[enough].tolist(), strict=True
-        ):
-            if share > best.get(found[row], (0.0,))[0]:
-                best[found[row]] = share, self.ids[self.asked[one]]
         return best
 
     def _shared(self, texts: Sequence[str], language: str, share: float, number: int, long: bool) -> Hit:

@@ -10,10 +10,16 @@ from typing import NamedTuple
 from langmill.api import Choice, Row
 from langmill_plugins.text.wording import Sides
 
-# A letter or number in front of an option: "A. ", "(B) ", "c) ", "１．", "4 - ", "①"; not the start of "2.5 mg" or "B-cell".
+# A letter or number in front of an option: "A. ", "(B) ", "c) ", "１．", "4 - ", "①", "- A. ", "**A.** "; not the start of
+# "2.5 mg" or "B-cell".
 _LABEL = re.compile(
-    r"\s*(?:[(（\[【]?\s*([A-Ja-jＡ-Ｊａ-ｊА-Ка-к]|10|[0-9０-９])\s*(?:[)）\]】、]|[.．:：](?![0-9０-９])|-\s)|([①-⑩]))\s*(?=\S)"
+    r"\s*(?:[-*+•]\s+)?(?:\*\*|__)?(?:[(（\[【]?\s*([A-Ja-jＡ-Ｊａ-ｊА-Ка-к]|10|[0-9０-９])\s*(?:[)）\]】、]|[.．:：](?![0-9０-９])|-\s)|([①-⑩]))(?:\*\*|__)?\s*(?=\S)"
 )
+# The same amid a line, where less counts as one: "(A) ", "B) ", "c. ", "③", after a blank or the end of a sentence.
+_INLINE = re.compile(
+    r"(?<![^\s?？。：；、])(?:[(（\[【]?([A-Ja-jＡ-Ｊａ-ｊА-Ка-к]|10|[0-9０-９])(?:[)）\]】]|[.．](?![0-9０-９]))|([①-⑩]))\s*(?=\S)"
+)
+FEWEST, LONGEST = 3, 4000  # options of an item in one line; characters of a text that may be one
 _CYRILLIC = "абвгдежзик"
 
 
@@ -62,15 +68,40 @@ def unlabelled(options: Sequence[str]) -> tuple[str, ...]:
 
 
 def written_out(text: str) -> tuple[str, tuple[str, ...]]:
-    """Question and options of an item written as lines of text; no options where the text has no such layout."""
+    """Question and options of an item written as lines of text, or three options and more in one line; no options where the
+    text has no such layout. Of several lists the last one is meant: a question may have a number of its own."""
     if text.count("\n") < 2:
-        return text, ()
+        return _in_a_line(text)
     lines = text.splitlines()
-    marked = [(number, match) for number, line in enumerate(lines) if (match := _LABEL.match(line))]
-    if len(marked) < 2 or not _in_order([_number(match) for _, match in marked]) or not marked[0][0]:
-        return text, ()
+    marked = _last_run([(number, match) for number, line in enumerate(lines) if (match := _LABEL.match(line))])
+    if not marked or not marked[0][0]:
+        return _in_a_line(text)
     question = "\n".join(lines[: marked[0][0]]).strip()
     return question, tuple(lines[number][match.end() :].strip() for number, match in marked)
+
+
+def _in_a_line(text: str) -> tuple[str, tuple[str, ...]]:
+    if len(text) > LONGEST:
+        return text, ()
+    marked = _last_run([(match.start(), match) for match in _INLINE.finditer(text)])
+    if len(marked) < FEWEST or not marked[0][0]:
+        return text, ()
+    ends = [*(start for start, _ in marked[1:]), len(text)]
+    options = tuple(text[match.end() : end].strip() for (_, match), end in zip(marked, ends, strict=True))
+    return text[: marked[0][0]].strip(), options
+
+
+def _last_run(marked: Sequence[tuple[int, re.Match[str]]]) -> Sequence[tuple[int, re.Match[str]]]:
+    """The last of the marked places that are in order from the first label on; empty where no two are."""
+    marks = [_number(match) for _, match in marked]
+    end = len(marks)
+    for start in range(len(marks) - 1, -1, -1):
+        goes_on = start and marks[start] == marks[start - 1] + 1
+        if _in_order(marks[start:end]) and not goes_on:
+            return marked[start:end]
+        if not goes_on:
+            end = start
+    return ()
 
 
 def _number(match: re.Match[str]) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from langmill.api import Choice, Row
+from langmill.api import Choice
 from langmill_plugins.contamination.grams import Grams
 from langmill_plugins.contamination.items import Item
 from langmill_plugins.contamination.overlaps import Hashes, Places
+from langmill_plugins.contamination.said import Said
 from langmill_plugins.text.wording import Sides, letters_only, word_list
 
 # The right answer is enough after a question only where the two have as many words (or characters) together: a stem of five
@@ -60,21 +61,23 @@ class Quotes:
         self.grams.add(question)
         self.known.append(_Wording(test, asked, options if complete else (), answer, size >= LEAST[by]))
 
-    def found(self, rows: Sequence[Row], cuts: Sequence[By], values: Hashes, offsets: Places) -> Iterator[Quote]:
-        """The first item that each text or conversation quotes; ``values`` and ``offsets`` are the rows' shingles, ``cuts``
-        what they are runs of."""
+    def found(self, said: Said, cuts: Sequence[By], values: Hashes, offsets: Places) -> Iterator[Quote]:
+        """The first item that each text or conversation quotes. ``values`` and ``offsets`` are the rows' shingles, ``cuts``
+        what they are runs of. A text with options of its own must have the item's: its answer may be any of them."""
         numbers, sets = self.grams.proposed(values, offsets)
         whole = self.grams.share(numbers, sets, values, offsets) >= 1.0
         last, quoted = -1, False
         for number, one in zip(numbers[whole].tolist(), sets[whole].tolist(), strict=True):
-            if isinstance(rows[number].body, Choice) or (quoted and number == last):
+            if isinstance(said.rows[number].body, Choice) or (quoted and number == last):
                 continue
             if number != last:
-                sides = Sides.of(rows[number].body)
+                sides = Sides.of(said.rows[number].body)
                 told = spelt("\n".join((*sides.question, *sides.answer)), cuts[number])
                 answer = spelt("\n".join(sides.answer), cuts[number]) if sides.question else ""
             last, quoted = number, False
-            if what := _quoted(self.known[one], told, answer):
+            any_answer = bool(sides.question) or not said.items[number].options
+            what = _quoted(self.known[one], told, answer)
+            if what == "options" or (what and any_answer):
                 quoted = True
                 yield Quote(number, self.known[one].test, what, self.known[one].question.strip())
 

@@ -12,6 +12,7 @@ from langmill.api import (
     Drop,
     Facts,
     Field,
+    MissingInput,
     RecipeError,
     Row,
     Signed,
@@ -39,9 +40,12 @@ class Decontaminate(DatasetFilter):
       asks the same question and holds as much of its answer, or a few of what it is asked about: 13 words where a language
       is cut by words, 20 characters where it is cut by characters. A side with fewer than 8 n-grams is never compared so,
       nor a question with fewer than 20 where there are other options or another answer to compare;
+    - it is a text or a conversation, in whatever layout, that holds the question of a test item word for word with its
+      options right behind it, or with its right answer (in the reply, or right behind it in a text) where question and
+      answer have 8 words or 12 characters; a question shorter than a shingle of its language is not looked for so;
     - it is a test item with a word or two changed: 0.6 of the shingles of its question and of its options, and the same
-      question or the same right answer; the same options and right answer, and 0.6 of its question letter by letter; or a
-      text that holds 0.9 of question and options;
+      question or the same right answer (of a list in lines 0.9 will do without); or, for short questions, the same options
+      and right answer, and 0.6 of the two questions letter by letter;
     - it is of the family of a row that is dropped so: the other languages of one item go with it.
 
     The default is low because one changed word spoils 13 n-grams: at 0.3 the same questions of two years of Spanish exams
@@ -111,5 +115,14 @@ class Decontaminate(DatasetFilter):
         if not names:
             raise RecipeError(f"{context.place}: there is no eval:, so nothing to hold rows against: name data sets")
         for name in names:
-            for split in dict.fromkeys(("test", "dev", *context.benchmarks.get(name, ()))):
-                yield from context.rows(name, split)
+            splits = tuple(dict.fromkeys(("test", "dev", *context.benchmarks.get(name, ()))))
+            read = 0
+            for split in splits:
+                for row in context.rows(name, split):
+                    read += 1
+                    yield row
+            if not read:
+                raise MissingInput(
+                    f"{context.place}: '{name}' has no row to hold rows against (splits: {', '.join(splits)}): "
+                    f"see what its sources and steps leave of it, or take it out of against: or eval:"
+                )

@@ -77,8 +77,13 @@ class LanguageId(Filter):
         return self
 
     def files(self, context: Context) -> list[Path]:
-        """The model, when it is not the packaged one."""
-        return [path for path in (context.path(self.model),) if path.is_file()] if self.model else []
+        """The model, when it is not the packaged one. Raises MissingInput when it is not there."""
+        if not self.model:
+            return []
+        path = context.path(self.model)
+        if not path.is_file():
+            raise MissingInput(f"{context.place}.model: nothing at '{self.model}' ({path})")
+        return [path]
 
     def judge(self, rows: Sequence[Row], context: StepContext) -> list[Drop | Flag | None]:
         """Verdicts; scripts and model see all passages of the batch at once."""
@@ -119,8 +124,9 @@ class LanguageId(Filter):
         from langmill_plugins.text.identifiers import Eldc, FastText
 
         if self._identifier is None:
-            path = str(context.path(self.model)) if self.model else None
-            self._identifier = Eldc() if self.identifier == "eldc" else FastText(path, context.offline)
+            path = next(map(str, self.files(context)), None)
+            eldc, place = self.identifier == "eldc", context.place
+            self._identifier = Eldc(place) if eldc else FastText(path, context.offline, place)
         return self._identifier
 
     def _verdict(

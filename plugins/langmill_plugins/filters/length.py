@@ -6,6 +6,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from pydantic import model_validator
+
 from langmill.api import Drop, Field, Filter, Flag, Row, StepContext, words
 
 # English letters to one Chinese, Japanese or Korean character in translated medical text: 2.9 (tico-19), 2.7 (IgakuQA),
@@ -19,6 +21,12 @@ class Length(Filter):
 
     least: int = Field(1, ge=0, description="fewest letters and digits; shorter rows are dropped as too_short")
     most: int | None = Field(None, ge=1, description="most letters and digits; longer rows are dropped as too_long")
+
+    @model_validator(mode="after")
+    def _least_first(self) -> Length:
+        if self.most is not None and self.least > self.most:
+            raise ValueError(f"least: {self.least} is more than most: {self.most}, so that no row would stay")
+        return self
 
     def judge(self, rows: Sequence[Row], context: StepContext) -> list[Drop | Flag | None]:
         """One verdict a row."""

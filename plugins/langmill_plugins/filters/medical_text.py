@@ -19,6 +19,7 @@ from langmill.api import (
     Row,
     StepContext,
     missing_package,
+    nearest,
     words,
 )
 from langmill_plugins.text.wording import folded, word_list
@@ -123,7 +124,12 @@ class MedicalText(Filter):
     _finders: dict[str, tuple[Finder, int, float]] = PrivateAttr(default_factory=dict)
 
     def files(self, context: Context) -> list[Path]:
-        """The keyword files of the recipe's languages."""
+        """The keyword files of the recipe's languages. Raises MissingInput for a path where nothing is, and for a language that
+        is not the recipe's."""
+        for code in self.keywords if isinstance(self.keywords, Mapping) else ():
+            if code not in context.languages:
+                known = nearest(code, context.languages)
+                raise MissingInput(f"{context.place}.keywords: '{code}' is no language of the recipe: {known}")
         return [
             file for code in sorted(context.languages) if (path := self._path(code)) for file in _files(path, context)
         ]
@@ -165,7 +171,10 @@ class MedicalText(Filter):
 
 def _files(path: str, context: Context) -> list[Path]:
     place = context.path(path)
-    return sorted(item for item in place.parent.glob(place.name) if item.is_file())
+    found = sorted(item for item in place.parent.glob(place.name) if item.is_file())
+    if not found:
+        raise MissingInput(f"{context.place}.keywords: nothing at '{path}' ({place})")
+    return found
 
 
 def _read(path: str, context: StepContext) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pydantic import model_validator
 
-from langmill.api import Choice, Drop, Facts, Field, IndexedFilter, Row, Signed, StepContext, Text
+from langmill.api import Body, Chat, Choice, Drop, Facts, Field, IndexedFilter, Row, Signed, StepContext, Text
 from langmill_plugins.filters.exact import rank
 from langmill_plugins.text.shingling import cut
 from langmill_plugins.text.wording import Sides, answer_key
@@ -31,15 +30,15 @@ class MinHash(IndexedFilter):
 
     Texts are cut into shingles as their language pack says (words, or characters where there are no spaces). Two chats
     are near-duplicates when their questions *and* their answers each share at least `threshold` of their shingles
-    (Jaccard); two choice items when their questions and the items as a whole do and their right answers say the same, sign by
-    sign; two texts when they do. Short questions must share 0.9, so that a template filled with another name stays. One
-    boilerplate answer under many questions therefore stays, as do many answers to one question.
+    (Jaccard); two choice items when their questions and the items as a whole do and their right answers are the same,
+    signs included; two texts when they do. Short questions must share 0.9, so that a template filled with another name
+    stays. One boilerplate answer under many questions therefore stays, as do many answers to one question.
 
     MinHash only proposes pairs: each is checked by its shingles, so nothing is dropped that is not that near a row that
     is kept. Bands and rows are chosen so that a pair at the threshold is proposed with a chance of at least `recall`;
-    nearer pairs soon have every chance. Kept is a row of test before dev before train, then one with a rationale, then of the
-    source whose first row among those alike comes first, then the longer answer, then the smaller id. At 0.45 a pair with a tenth of its words changed
-    is found; at 0.8, the habit, one with a fiftieth.
+    nearer pairs soon have every chance. Kept is a row of test before dev before train, then one with a rationale, then
+    of the source whose first row among those alike comes first, then the longer answer, then the smaller id. At 0.45 a
+    pair with a tenth of its words changed is found; at 0.8, the habit, one with a fiftieth.
     """
 
     threshold: float = Field(
@@ -50,19 +49,23 @@ class MinHash(IndexedFilter):
 
     @model_validator(mode="after")
     def _in_reach(self) -> MinHash:
-        reached = found(self.threshold, *layout(self.threshold, self.permutations, self.recall))
-        if reached >= self.recall:
+        """Raises ValueError when no bands keep the promise of ``recall``."""
+        chances = {count: found(self.threshold, count // 2, 2) for count in range(self.permutations, MOST + 1)}
+        enough = next((count for count, chance in chances.items() if chance >= self.recall), None)
+        if enough == self.permutations:
             return self
-        told = f"recall: {self.permutations} permutations find a pair at threshold {self.threshold:g} with a chance of {reached:.3f}"
-        enough = 2 * math.ceil(math.log(1 - self.recall) / math.log(1 - self.threshold**2))
-        if enough <= MOST:
-            raise ValueError(f"{told}, not {self.recall:g}; permutations: {enough} would")
-        best = math.floor(1000 * found(self.threshold, MOST // 2, 2)) / 1000
-        raise ValueError(f"{told}, not {self.recall:g}, and {MOST}, the most, with {best:g}; take a lower recall or a higher threshold")
+        told = (
+            f"recall: {self.permutations} permutations find a pair at threshold {self.threshold:g} "
+            f"with a chance of {chances[self.permutations]:.3f}, not {self.recall:g}"
+        )
+        if enough:
+            raise ValueError(f"{told}; permutations: {enough} would")
+        raise ValueError(f"{told}, nor do {MOST}, the most ({chances[MOST]:.3f}): lower recall or raise threshold")
 
     def sign(self, rows: Sequence[Row], context: StepContext) -> Signed:
-        """One key a row and band, none for a row without a single word; facts: id, source, rank, length, kind, the right answers' digest (0
-        for all but choice items), and the shingles of question, options and answer one after another, with the counts of the first two."""
+        """One key a row and band, none for a row without a single word; facts: id, source, rank, length, kind, right (the digest
+        of right answers, see _right), and the shingles of question, options and answer one after another,
+        with the counts of the first two."""
         import numpy as np
         import pyarrow as pa
 
@@ -138,7 +141,7 @@ def permutations(count: int) -> tuple[Factors, Factors]:
 
 class _Laid(NamedTuple):
     """Rows taken to pieces: texts of question, options and answer, of each how many (three a row), and of each row its kind, the
-    digest of its right answers if it is a choice item (else 0), its rank, and the characters of its answer and rationale."""
+    digest of its right answers (see _right), its rank, and the characters of its answer and rationale."""
 
     texts: list[str]
     counts: list[int]
@@ -159,10 +162,18 @@ def _laid(rows: Sequence[Row]) -> _Laid:
         laid.texts.extend(chain.from_iterable(sides))
         laid.counts.extend(map(len, sides))
         laid.kinds.append(KINDS[body.kind])
-        laid.rights.append(int.from_bytes(answer_key(sides.answer)[:8], "little") if isinstance(body, Choice) else 0)
+        laid.rights.append(_right(body, sides))
         explained = body.explanation if isinstance(body, Choice) else None
         laid.lengths.append(sum(map(len, sides.answer)) + len(explained or ""))
     return laid
+
+
+def _right(body: Body, sides: Sides) -> int:
+    """The digest of what near rows must answer alike, signs included: right options, and an answer without a letter or digit.
+    0 for other rows."""
+    if isinstance(body, Choice) or (isinstance(body, Chat) and not any(map(str.isalnum, "".join(sides.answer)))):
+        return int.from_bytes(answer_key(sides.answer)[:8], "little")
+    return 0
 
 
 def _cuts(rows: Sequence[Row], context: StepContext) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

@@ -95,16 +95,17 @@ class Identifier(Protocol):
 class FastText:
     """A fastText model: lid.176, GlotLID, or one's own. Asked with lists: one string at a time fails under NumPy 2."""
 
-    def __init__(self, path: str | None, offline: bool):
+    def __init__(self, path: str | None, offline: bool, place: str = "language_id"):
+        """``path`` is the packaged lid.176 when None, ``place`` what errors begin with. Raises MissingInput without a model."""
         try:
             import fasttext
         except ImportError:
-            raise missing_package("language_id", "fasttext", "fasttext") from None
+            raise missing_package(f"{place}: identifier fasttext", "fasttext", "fasttext") from None
         fasttext.FastText.eprint = lambda *words, **options: None  # it warns on stderr at every load
         try:
             self._model = fasttext.load_model(path or str(packaged_model("lid.176.ftz", offline).path))
         except ValueError as error:
-            raise MissingInput(f"language_id: '{path}' can not be read as a fastText model: {error}") from None
+            raise MissingInput(f"{place}.model: '{path}' can not be read as a fastText model: {error}") from None
         self._plain = cache(plain)
         self.labels = frozenset(map(plain, self._model.get_labels()))
 
@@ -136,11 +137,12 @@ class FastText:
 class Eldc:
     """The identifier of the package eldc: sixty languages, several times as fast as fastText."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = "language_id") -> None:
+        """``place`` is what errors begin with. Raises MissingInput without the package."""
         try:
             import eldc
         except ImportError:
-            raise missing_package("language_id", "eldc", "eldc") from None
+            raise missing_package(f"{place}: identifier eldc", "eldc", "eldc") from None
         eldc.init()
         self._two, self._many = eldc.instance(), eldc.instance()
         self._two.set_scores(2)

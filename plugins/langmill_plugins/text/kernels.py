@@ -43,8 +43,8 @@ def _point(data, place):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _is_digit(letter):
-    return 48 < letter <= 58  # a code point plus one
+def _is_digit(entry):
+    return (entry >= 48) & (entry < 58)
 
 
 @njit(cache=True, nogil=True)
@@ -53,27 +53,26 @@ def _digit_next(data, place, left, table):
     for _ in range(left):
         point, place = _point(data, place)
         if table[point] != _NOTHING:
-            return _is_digit(np.int64(table[point]) + 1)
+            return _is_digit(np.int64(table[point]))
     return False
 
 
 @njit(cache=True, nogil=True)
 def _characters(data, place, points, raw, table, out):
-    """Writes each letter's code point plus one, of a text of so many points, and a point for that of a decimal; how many letters there are, and where the text
-    ends. -1 letters for a text with a point that can not be folded by itself."""
+    """Writes each letter's code point plus one, of a text of so many points; a point between two digits is one. How many letters
+    there are, and where the text ends. -1 letters for a text with a point that can not be folded by itself."""
     count, together = 0, False
-    parted = 0  # letters before the last gap
+    before = 0  # the entry before this one
     for left in range(points - 1, -1, -1):
         point, place = _point(data, place)
         entry = np.int64(table[point])
         together |= raw and entry == _TOGETHER
         out[count] = np.uint64((entry if raw else point) + 1)
-        if entry == _DOT and count > parted and _is_digit(out[count - 1]) and _digit_next(data, place, left, table):
+        count += entry < _NOTHING or (not raw and entry < _GAP)
+        if (entry == _DOT) & _is_digit(before) and _digit_next(data, place, left, table):
             out[count] = _POINT
             count += 1
-        else:
-            parted = count if entry >= _GAP else parted
-            count += entry < _NOTHING or (not raw and entry < _GAP)
+        before = before if entry == _NOTHING else entry
     return (-1 if together else count), place
 
 
@@ -212,7 +211,8 @@ def minima(values, a, b, out):
 @njit(cache=True, nogil=True)
 def band_keys(values, offsets, kinds, rights, a, b, bands, width):
     """Keys of rows, shape (rows, bands). Items 3 * i to 3 * i + 2 of the shingles are question, options and answer of row i,
-    ``kinds`` are minhash.KINDS, ``rights`` stand for right answers of choice items: others are another item. Of a band's minima the first width // 2 are of the question."""
+    ``kinds`` are minhash.KINDS, ``rights`` the digests of choice items' right answers: with others it is another item. Of a
+    band's minima the first width // 2 are of the question."""
     rows = len(kinds)
     keys = np.empty((rows, bands), np.uint64)
     least = np.empty(bands * width, np.uint32)

@@ -12,22 +12,28 @@ from langmill.api import Body, Chat, Choice, Text
 # Soft hyphen, zero-width and direction marks: they carry no wording and copies differ in them.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 # 10⁵ is not 105. Elsewhere raised digits are often written as plain ones, m² and ¹⁴C, and lowered ones are, H₂O: they stay alike.
-_RAISED = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u2070\u2074-\u2079])")
+_RAISED = re.compile(r"[\u00b2\u00b3\u00b9\u2070\u2074-\u2079](?<=\d.)")
+_RARE = re.compile(f"{_INVISIBLE.pattern[:-1]}\u00b2\u00b3\u00b9\u2070\u2074-\u2079]")  # one search for both, for speed
 _DECIMAL = re.compile(r"(?<=[0-9])[.,](?=[0-9])")
 # What parts words, after NFKC. Not `\W`, which cuts Indic words at each vowel sign. 々〆〇 are letters and stay.
 _GAP = re.compile(
     r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\u2000-\u206f\u2190-\u2bff"
     r"\u3000-\u3004\u3008-\u3020\u3030\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\ufe30-\ufe6f]+"
 )
-# Blanks beside wide characters and a last full stop differ between copies of one option.
-_LAYOUT = re.compile(r"(?<=[\u2e80-\U0003ffff]) | (?=[\u2e80-\U0003ffff])|[ .,;\u3002]+$")
+# What differs between copies of one answer: marks that end or part phrases, quotes, hyphens between letters; not .5 and 5'.
+_PUNCTUATION = re.compile(
+    r"[.,:;!?\u3001\u3002](?![0-9])|(?<![0-9])['\"\xab\xbb\u2018-\u201f]|(?<=[^\W\d])[-\u2010](?=[^\W\d])"
+)
+_WIDE_BLANK = re.compile(r"(?<=[\u2e80-\U0003ffff]) | (?=[\u2e80-\U0003ffff])")
 
 
 def folded(text: str) -> str:
     """The wording of a text: invisible marks taken out, NFKC, case folded, every run of white space one blank. A raised digit
     after a digit is written with a caret: 10⁵ is 10^5."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", _RAISED.sub("^", _INVISIBLE.sub("", text)))
+        if _RARE.search(text):
+            text = _RAISED.sub(r"^\g<0>", _INVISIBLE.sub("", text))
+        text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split())
 
 
@@ -77,8 +83,9 @@ def choice_key(question: Iterable[str], options: Iterable[str]) -> tuple[str, ..
 
 
 def answer_key(answers: Iterable[str]) -> bytes:
-    """16 bytes that stand for the right answers of a choice item in any order. Signs count: ↑ is not ↓, nor ≤ 5 the same as ≥ 5."""
-    return digest(sorted(_LAYOUT.sub("", folded(text)) for text in answers))
+    """16 bytes that stand for right answers, in any order. Signs count, ↑ is not ↓ and ≤ 5 not ≥ 5; punctuation does not."""
+    parted = (" ".join(_PUNCTUATION.sub(" ", folded(text)).split()) for text in answers)
+    return digest(sorted(_WIDE_BLANK.sub("", text) for text in parted))
 
 
 def digest(parts: Iterable[str]) -> bytes:
