@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,43 +22,19 @@ from langmill.api import (
     Choice,
     DatasetFilter,
     Drop,
-    Loader,
     Origin,
     Row,
-    SourceContext,
-    StepContext,
     Text,
-    packs_in,
 )
 from langmill_plugins.filters.exact import Exact
 from langmill_plugins.filters.minhash import MinHash
-from langmill_plugins.loaders.casimedicos import CasiMedicos
-from langmill_plugins.loaders.cmexam import CMExam
-from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
-from langmill_plugins.loaders.headqa import HeadQA
-from langmill_plugins.loaders.igakuqa import IgakuQA
-from langmill_plugins.loaders.medqa import MedQA
-from langmill_plugins.loaders.medquad import MedQuad
 from langmill_plugins.text.shingling import shingled
 from langmill_plugins.text.wording import Sides, folded
 
-DATA = Path(os.environ.get("FACTORY_DATA", ""))
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif("FACTORY_DATA" not in os.environ, reason="FACTORY_DATA is not set"),
-]
-PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}
-CONTEXT = StepContext("datasets.x.steps[0]", 17, PACKS, Path())
-SETS: dict[str, Callable[[], Loader]] = {
-    "five": lambda: MedQA(path="$data_dir/medqa-usmle", license="x"),
-    "four": lambda: MedQA(path="$data_dir/medqa-usmle-4opt", license="x"),
-    "medquad": lambda: MedQuad(path="$data_dir/medquad", license="x"),
-    "cmexam": lambda: CMExam(path="$data_dir/cmexam", license="x"),
-    "igakuqa": lambda: IgakuQA(path="$data_dir/igakuqa", license="x"),
-    "french": lambda: FrenchMedMCQA(path="$data_dir/frenchmedmcqa", license="x"),
-    "headqa": lambda: HeadQA(path="$data_dir/headqa", license="x"),
-    "casimedicos": lambda: CasiMedicos(path="$data_dir/casimedicos", license="x"),
-}
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+sets = importlib.import_module("public_sets")
+pytestmark = sets.NEEDS_DATA
+CONTEXT, PACKS, load = sets.CONTEXT, sets.PACKS, sets.load
 
 
 @dataclass
@@ -73,13 +49,6 @@ class InMemory:
 
     def take(self, positions: npt.NDArray[np.int64], columns: Sequence[str] | None = None) -> pa.Table:
         return self.table.select(list(columns or self.table.column_names)).take(pa.array(positions))
-
-
-@lru_cache
-def load(name: str) -> tuple[Row, ...]:
-    loader = SETS[name]()
-    context = SourceContext("sources.s", 17, PACKS, Path(), DATA, source=name, license="x", splits=loader.splits)
-    return tuple(item for item in loader.load(context) if isinstance(item, Row))
 
 
 def through(part: DatasetFilter, rows: Sequence[Row]) -> dict[str, Drop]:
