@@ -23,6 +23,12 @@ from langmill.disk.signatures import (
 )
 from langmill.errors import FactoryError
 
+
+@pytest.fixture(autouse=True)
+def _short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langmill.disk.signatures.FACTS_ROWS", 5)
+
+
 RNG = np.random.default_rng(17)
 
 
@@ -113,7 +119,7 @@ def test_an_index_is_extended_read_by_those_who_come_later_and_never_by_its_owne
     held = entry(root, "b.d.0").earlier
     assert FactsOnDisk(held, []).take(np.arange(7)).column("number").to_pylist() == [0, 2, 3, 5, 6, 7, 8]
     kept: dict[int, list[int]] = {}
-    for (keys, _), start in zip((pair for file in held for pair in read_signed(file)), (0, 3, 5), strict=True):
+    for (keys, _), start in zip((pair for file in held for pair in read_signed(file)), (0, 5), strict=True):
         for key, row in zip(keys.column("key").to_pylist(), keys.column("row").to_pylist(), strict=True):
             kept.setdefault(start + row, []).append(key)
     before = [sorted(keys.filter(pc.equal(keys.column("row"), n)).column("key").to_pylist())

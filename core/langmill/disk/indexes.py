@@ -123,9 +123,19 @@ def _kept(file: SignedFile, gone: Iterator[npt.NDArray[np.bool_]]) -> Iterator[t
     import pyarrow as pa
 
     for keys, facts in read_signed(file):
-        stays = ~next(gone)
+        stays = ~_next(gone, facts.num_rows)
         number = np.cumsum(stays, dtype=np.int32) - np.int32(1)
         row = keys.column("row").to_numpy()
         mine = stays[row]
         made = [keys.column("key").filter(pa.array(mine)), pa.array(number[row[mine]])]
         yield pa.record_batch(made, names=["key", "row"]), facts.filter(pa.array(stays))
+
+
+def _next(gone: Iterator[npt.NDArray[np.bool_]], rows: int) -> npt.NDArray[np.bool_]:
+    """The next arrays, as many as these rows are."""
+    import numpy as np
+
+    found = [next(gone)]
+    while sum(map(len, found)) < rows:
+        found.append(next(gone))
+    return np.concatenate(found)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SLOT_BITS = 6
 SLOTS = 1 << SLOT_BITS
+FACTS_ROWS, FACTS_BYTES = 1 << 14, 1 << 26  # facts in one batch of a file, about
 RANGE_KEYS = 1 << 21  # keys sorted in memory at once, about: 16 bytes each, three times over
 BUCKET_RECORDS = 1 << 16  # records handed to decide() at once, when no single key has more
 
@@ -61,7 +62,7 @@ class SignedFile:
 
 
 def write_signed(path: Path, signed: Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]) -> SignedFile:
-    """Write keys and facts of neighbouring rows, whole; the note comes last. Facts go to disk batch by batch."""
+    """Write keys and facts of neighbouring rows, whole; the note comes last. Facts go to disk stretch by stretch."""
     import numpy as np
     import pyarrow as pa
 
@@ -71,14 +72,17 @@ def write_signed(path: Path, signed: Iterator[tuple[pa.RecordBatch, pa.RecordBat
 
     def write_facts(temporary: Path) -> None:
         with ExitStack() as stack:
-            writer = None
-            for made, facts in signed:
-                keys.append(made.column("key").to_numpy())
-                places.append(made.column("row").to_numpy() + np.int32(sum(counts)))
-                counts.append(facts.num_rows)
+            writer, start = None, 0
+            for batches in _stretches(signed):
+                for made, facts in batches:
+                    keys.append(made.column("key").to_numpy())
+                    places.append(made.column("row").to_numpy() + np.int32(start))
+                    start += facts.num_rows
+                whole = pa.Table.from_batches([facts for _, facts in batches]).combine_chunks()
+                counts.append(whole.num_rows)
                 if writer is None:
-                    writer = stack.enter_context(pa.ipc.new_file(temporary, facts.schema))
-                writer.write_batch(facts)
+                    writer = stack.enter_context(pa.ipc.new_file(temporary, whole.schema))
+                writer.write_table(whole)
             if writer is None:
                 temporary.touch()
 
@@ -101,8 +105,23 @@ def write_signed(path: Path, signed: Iterator[tuple[pa.RecordBatch, pa.RecordBat
     return SignedFile(path, tuple(counts), len(key))
 
 
+def _stretches(signed: Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]) -> Iterator[list[Any]]:
+    """Batches that are written as one: a lookup costs something for every batch that it finds rows in."""
+    held: list[Any] = []
+    for pair in signed:
+        held.append(pair)
+        if (
+            sum(facts.num_rows for _, facts in held) >= FACTS_ROWS
+            or sum(facts.nbytes for _, facts in held) >= FACTS_BYTES
+        ):
+            yield held
+            held = []
+    if held:
+        yield held
+
+
 def read_signed(file: SignedFile) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Keys and facts as write_signed() was given them, but for the order of the keys. All keys are in memory."""
+    """Keys and facts as write_signed() was given them, stretch by stretch and the keys in another order. All keys are in memory."""
     import numpy as np
     import pyarrow as pa
 

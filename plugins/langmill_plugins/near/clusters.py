@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Records: TypeAlias = tuple[npt.NDArray[np.uint64], Positions]
 
 RECORDS = 1 << 20  # records of buckets looked at together
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 26
 FIRST_ROWS = 1 << 14  # rows read at once until their size is known
 APART = 1 << 20  # pairs remembered as not near, 8 bytes each; a forgotten one is compared again
 
