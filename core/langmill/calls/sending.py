@@ -249,6 +249,8 @@ class Sender:
             failed(error.kind, paid=error.kind == "timeout")  # a call that was lost on the way may still be billed
             if error.kind == "rate_limit":
                 self.limiter.refused(cuts, error.retry_after)
+            if error.kind in ("auth", "quota"):  # before this call leaves, or another one goes in
+                self._out(f"{error}. Mend that, then run the same again")
             raise
         except BaseException as error:
             failed(type(error).__name__, paid=not isinstance(error, FactoryError))  # who knows how far it came
@@ -263,8 +265,6 @@ class Sender:
         """Raise what ends the row, or the run, where sending again is of no use."""
         if error.kind == "bad_request":
             raise RowFault("bad_request", str(error)) from None
-        if error.kind in ("auth", "quota"):
-            self._out(f"{error}. Mend that, then run the same again")
         if error.kind == "rate_limit":
             if (error.retry_after or 0.0) > self._patience:  # the day's share is used up
                 self._out(
