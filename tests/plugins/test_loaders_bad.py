@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -292,3 +293,46 @@ def test_odd_rows_go_through_every_filter(tmp_path: Path) -> None:
     assert len(kept) + len(gone) == sum(map(len, made.values()))
     assert good in {words(row.body) for row in kept} and all(reject.reason for reject in gone)
     assert Counter(reject.reason for reject in gone if not reject.row) == {"no_text": 1, "broken_text": 1}
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow's error is both; a file that is cut off at it would be a data set without its end."""
+    pq.write_table(pa.table({"text": ["Anaemia.", "Asthma."]}), tmp_path / "a.parquet")
+    error = pa.lib.ArrowMemoryError("malloc of size 24156928 failed")
+    assert isinstance(error, pa.ArrowException)
+
+    def fail(batch: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("langmill_plugins.loaders.parquet._records", fail)
+    loader = Parquet(path="a.parquet", body="text", language="en", license="x")
+    with pytest.raises(MemoryError):
+        list(loader.load(SourceContext("sources.s", 17, {}, tmp_path, source="s", license="x")))
+
+
+def test_a_large_parquet_file_is_read_in_little_memory(tmp_path: Path) -> None:
+    """By a process that may hold less than half of the file: read ahead, it would keep all of it."""
+    noise = random.Random(3)
+    with pq.ParquetWriter(
+        tmp_path / "a.parquet", pa.schema([("text", pa.string())]), compression="none", use_dictionary=False
+    ) as file:
+        for _ in range(60):
+            file.write_table(
+                pa.table({"text": ["".join(noise.choices("abcdefghij ", k=2000)) for _ in range(50)] * 20}), 1000
+            )
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from langmill.api import SourceContext; from langmill_plugins.loaders.parquet import Parquet\n"
+        "import pyarrow.parquet\n"
+        "def held(): return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize() >> 20\n"
+        "start, most, rows = held(), 0, 0\n"
+        "loader = Parquet(path='a.parquet', body='text', language='en', license='x')\n"
+        "for row in loader.load(SourceContext('s', 17, {}, Path(sys.argv[1]), source='s', license='x')):\n"
+        "    rows += 1\n"
+        "    if rows % 5000 == 0: most = max(most, held() - start)\n"
+        "print(rows, most)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    rows, most = map(int, done.stdout.split())
+    assert rows == 60_000
+    assert most < 50, f"{most} MB of {(tmp_path / 'a.parquet').stat().st_size >> 20}"

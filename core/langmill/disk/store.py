@@ -250,7 +250,7 @@ class RunFolder:
         import pyarrow.parquet as pq
 
         for path in self.data_files(dataset, split):
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 for batch in file.iter_batches(batch_size=5000, columns=list(names)):
                     yield from batch.to_pylist()
 

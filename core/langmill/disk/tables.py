@@ -149,7 +149,7 @@ def _columns(path: Path, batch: int) -> Iterator[list[list[Any]]]:
     """A file's columns as Python values, some rows at a time; in one thread, since every core has its process."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # or what was read stays in memory
         for records in file.iter_batches(batch_size=batch, use_threads=False):
             yield [column.to_pylist() for column in records.columns]
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+BUFFER = 1 << 20  # bytes read at once from a column
+
+
 class Parquet(Fields, FileLoader):
     """Reads Parquet files, a thousand records at a time; options say which column holds what."""
 
@@ -28,13 +31,16 @@ class Parquet(Fields, FileLoader):
         split = self.file_split(path, context)
         number = 0
         try:
-            with pq.ParquetFile(path) as file:
+            # Buffered ahead, what was read stays in memory until the file is closed.
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
                 columns = self.columns_of(file.schema_arrow.names)
                 for batch in file.iter_batches(batch_size=1000, columns=columns or None, use_threads=False):
                     for value in _records(batch):
                         number += 1
                         position = self.position(path, context, number)
                         yield self.entry(value, position, f"{path.name}:{number}", split)
+        except MemoryError:  # Arrow's is an ArrowException, too, and no fault of the file
+            raise
         except (pa.ArrowException, OSError) as error:
             reason = str(error).strip().splitlines() or [""]
             raise MissingInput(

@@ -199,7 +199,7 @@ def sheet_rows(path: Path) -> Iterator[tuple[int, Any]]:
         try:
             _safe_archive(path)
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        except (MissingInput, OSError):
+        except (MissingInput, OSError, MemoryError):
             raise
         except Exception as error:  # zipfile, zlib, XML and openpyxl each have their own for a file they can not take
             raise MissingInput(f"{path}: is not a whole spreadsheet: {error}. Fetch the file again") from None
