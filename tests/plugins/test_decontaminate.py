@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +20,18 @@ from langmill.api import (
     Chat,
     Choice,
     Drop,
-    Loader,
     MissingInput,
     Origin,
     Row,
-    SourceContext,
     Split,
     StepContext,
     Text,
     packs_in,
 )
 from langmill_plugins.filters.decontaminate import Decontaminate
-from langmill_plugins.loaders.casimedicos import CasiMedicos
-from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
-from langmill_plugins.loaders.headqa import HeadQA
-from langmill_plugins.loaders.medqa import MedQA
-from langmill_plugins.loaders.medquad import MedQuad
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+nasty_rows = importlib.import_module("nasty").nasty_rows
 PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}
 LUNG = (
     "Chronic obstructive disease narrows the airways for good. Smoking is its main cause, dust at work another. Breathing "
@@ -292,20 +287,9 @@ def test_it_acts_on_train_rows_and_reads_the_tests_once() -> None:
     assert context.held_against(named.against) == ("old", "seen", "older")
 
 
-NASTY = [
-    "", " ", "\ud800 lone surrogate of a text that is long enough to be judged", "\x00\x01\x02 control bytes in the text",
-    "\u202e\u200f right-to-left marks \u202c in a text of English words", "🩺💉🧬" * 30, "\ufffd" * 20, "ａ" * 50, "1" * 100,
-    "e\u0301" * 40, "𒀀𒀁𒀂" * 20, "word " * 40_000, "字" * 100_000, "A. a\n" * 1000,
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("code", ["en", "ja"])
 def test_nothing_that_can_be_read_stops_it(code: str) -> None:
-    rows = []
-    for index, text in enumerate(NASTY):
-        rows.append(row(f"text/{index}", Text(text), language=code))
-        rows.append(row(f"chat/{index}", Chat.of(text, text), language=code))
-        rows.append(row(f"choice/{index}", Choice(text, (text, "b"), (0,), explanation=text), language=code))
+    rows = nasty_rows(row, code)
     tests = [replace(item, id=f"t/{item.id}", family="t", split="test") for item in rows]
     assert set(drops(rows, [replace(item, id=item.id, split="test") for item in rows])) == {item.id for item in rows}
     found = drops(rows, tests, piece=100)
@@ -315,23 +299,8 @@ def test_nothing_that_can_be_read_stops_it(code: str) -> None:
 
 # --- the public sets ---
 
-DATA = Path(os.environ.get("FACTORY_DATA", ""))
-needs_data = pytest.mark.skipif("FACTORY_DATA" not in os.environ, reason="FACTORY_DATA is not set")
-SETS: dict[str, Callable[[], Loader]] = {
-    "five": lambda: MedQA(path="$data_dir/medqa-usmle", license="x"),
-    "four": lambda: MedQA(path="$data_dir/medqa-usmle-4opt", license="x"),
-    "medquad": lambda: MedQuad(path="$data_dir/medquad", license="x"),
-    "french": lambda: FrenchMedMCQA(path="$data_dir/frenchmedmcqa", license="x"),
-    "headqa": lambda: HeadQA(path="$data_dir/headqa", license="x"),
-    "casimedicos": lambda: CasiMedicos(path="$data_dir/casimedicos", license="x"),
-}
-
-
-@lru_cache
-def load(name: str) -> tuple[Row, ...]:
-    loader = SETS[name]()
-    context = SourceContext("sources.s", 17, PACKS, Path(), DATA, source=name, license="x", splits=loader.splits)
-    return tuple(item for item in loader.load(context) if isinstance(item, Row))
+sets = importlib.import_module("public_sets")
+needs_data, load = sets.NEEDS_DATA[1], sets.load
 
 
 def as_split(rows: Iterable[Row], split: Split) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +12,6 @@ from pydantic import ValidationError
 
 from langmill.api import (
     Body,
-    Chat,
     Choice,
     Drop,
     Filter,
@@ -25,6 +26,8 @@ from langmill.api import (
 from langmill_plugins.filters.length import Length
 from langmill_plugins.filters.sound_choice import SoundChoice
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+nasty_rows = importlib.import_module("nasty").nasty_rows
 PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}
 CONTEXT = StepContext("datasets.x.steps[0]", 17, PACKS, Path())
 ANAEMIA = (
@@ -121,19 +124,9 @@ def test_a_length_that_no_row_has_is_refused() -> None:
 
 # --- bad input ---
 
-NASTY = [
-    "", " ", "\ud800 lone surrogate of a text that is long enough to be judged", "\x00\x01\x02 control bytes in the text",
-    "\u202e\u200f right-to-left marks \u202c in a text of English words", "🩺💉🧬" * 30, "\ufffd" * 20, "ａ" * 50, "1" * 100,
-    "e\u0301" * 40, "𒀀𒀁𒀂" * 20, "word " * 40_000, "字" * 100_000,
-]  # fmt: skip
-
 
 @pytest.mark.parametrize("code", ["en", "ja"])
 def test_nothing_that_can_be_read_stops_a_filter(code: str) -> None:
-    rows = []
-    for index, text in enumerate(NASTY):
-        rows.append(row(f"text/{index}", Text(text), language=code))
-        rows.append(row(f"chat/{index}", Chat.of(text, text), language=code))
-        rows.append(row(f"choice/{index}", Choice(text, (text, "b"), (0,), explanation=text), language=code))
+    rows = nasty_rows(row, code)
     for part in (SoundChoice(), Length()):
         judge(part, *rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +37,8 @@ from langmill_plugins.near.comparing import KEPT, WINDOW
 from langmill_plugins.text import kernels
 from langmill_plugins.text.shingling import shingled
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+nasty_rows = importlib.import_module("nasty").nasty_rows
 CONTEXT = StepContext("datasets.x.steps[0]", 17, {pack.code: pack for pack in packs_in("langmill_languages")}, Path())
 ANAEMIA = (
     "Iron deficiency develops slowly. The body first uses up its stores, then the marrow makes fewer and smaller red cells, "
@@ -328,19 +332,9 @@ def test_sets_that_fill_the_scratch_table_are_compared_rightly() -> None:
         assert drop.detail.startswith(f"Jaccard {shared / (len(one) + len(other) - shared):.2f} "), drop
 
 
-NASTY = [
-    "", " ", "\ud800 lone surrogate of a text", "\x00\x01\x02 control bytes in the text", "\u202e\u200f marks \u202c of direction",
-    "🩺💉🧬" * 30, "\ufffd" * 20, "ａ" * 50, "1" * 100, "e\u0301" * 40, "𒀀𒀁𒀂" * 20, "word " * 40_000, "字" * 100_000,
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("code", ["en", "ja"])
 def test_nothing_that_can_be_read_stops_a_filter(code: str) -> None:
-    rows = []
-    for index, text in enumerate(NASTY):
-        rows.append(row(f"text/{index}", Text(text), language=code))
-        rows.append(row(f"chat/{index}", Chat.of(text, text), language=code))
-        rows.append(row(f"choice/{index}", Choice(text, (text, "b"), (0,), explanation=text), language=code))
+    rows = nasty_rows(row, code)
     same = {
         f"{kind}/1": Drop("duplicate", f"says the same as {kind}/0", f"{kind}/0") for kind in ("text", "chat", "choice")
     }

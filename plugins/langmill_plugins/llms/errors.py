@@ -125,7 +125,7 @@ def encodable(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    r"""The text with \uXXXX as characters: a prompt quoted as JSON inside JSON is still a prompt."""
+    r"""The text with escapes like \u00e9 as characters: a prompt quoted as JSON inside JSON is still a prompt."""
     text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
     text = re.sub(r"\\+[nrt]", " ", text)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
