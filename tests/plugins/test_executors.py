@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,6 @@ MODULE = """
     def bad(number): return lambda: number
     def die(number):
         if number == 3: os.kill(os.getpid(), signal.SIGKILL)
-        return number
-    def die_once(item):
-        number, folder = item
-        mark = os.path.join(folder, "died")
-        if number == 1 and not os.path.exists(mark):
-            open(mark, "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
         return number
     def threads(number): return os.environ["OMP_NUM_THREADS"], os.environ.get("NUMBA_NUM_THREADS", "1")
     def leave(number):
@@ -189,81 +181,20 @@ def test_a_process_keeps_to_its_core(work: object, monkeypatch: pytest.MonkeyPat
 # --- Ray ---
 
 
-@pytest.fixture(scope="module")
-def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The functions, where the workers of a Ray find them; the first executor that is asked starts it."""
+def test_all_of_ray_in_a_process_of_its_own() -> None:
+    """Ray's driver lives inside the process that asks it and takes that process along when its own daemons fail it: that was
+    seen once, without a word, after a worker had been killed. Such an end, and no failed test, is tried again."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("ray is not installed")
-    folder = tmp_path_factory.mktemp("work")
-    (folder / "work_for_ray.py").write_text(textwrap.dedent(MODULE))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
-        patch.syspath_prepend(str(folder))
-        yield importlib.import_module("work_for_ray")
-        importlib.import_module("ray").shutdown()
-
-
-def test_ray_gives_what_local_gives(on_ray: Any) -> None:
-    found = list(Ray(workers=2).map(on_ray.square, range(7), CONTEXT))
-    assert [number for number, _ in found] == [0, 1, 4, 9, 16, 25, 36]
-    assert os.getpid() not in {pid for _, pid in found}
-    assert list(Ray(workers=2).map(on_ray.slow_first, range(5), CONTEXT)) == [0, 1, 2, 3, 4]
-    assert list(Ray(workers=2).map(on_ray.square, [], CONTEXT)) == []
-    assert list(Ray(workers=2).map(on_ray.threads, range(2), CONTEXT)) == [("1", "1")] * 2
-
-
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are looked up in /proc")
-def test_a_ray_of_our_own_listens_on_loopback_alone(on_ray: Any) -> None:
-    assert len(list(Ray(workers=2).map(on_ray.square, range(2), CONTEXT))) == 2
-    session = importlib.import_module("ray")._private.worker._global_node.get_session_dir_path()
-    listening = {}
-    for name in ("tcp", "tcp6"):
-        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
-            place, state, inode = (line.split()[column] for column in (1, 3, 9))
-            if state == "0A":
-                listening[f"socket:[{inode}]"] = place.split(":")[0]
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if session in (process / "cmdline").read_text():
-                found |= {
-                    listening[end]: process
-                    for each in (process / "fd").iterdir()
-                    if (end := os.readlink(each)) in listening
-                }
-        except OSError:
-            continue
-    assert found.keys() <= {"0100007F", "0000000000000000FFFF00000100007F"} and found
-
-
-def test_few_partitions_are_in_flight_on_ray(on_ray: Any, tmp_path: Path) -> None:
-    results = Ray(workers=2).map(on_ray.note, [(number, str(tmp_path)) for number in range(40)], CONTEXT)
-    assert next(results) == 0
-    time.sleep(0.2)
-    assert len(list(tmp_path.glob("[0-9]*"))) <= 2 * AHEAD + 1
-    assert list(results) == list(range(1, 40))
-
-
-def test_an_error_on_ray_arrives_as_it_was(on_ray: Any) -> None:
-    with pytest.raises(MissingInput, match="nothing at 'x'"):
-        list(Ray(workers=2).map(on_ray.fail, range(5), CONTEXT))
-    with pytest.raises(RowFault, match="schema: no answer"):
-        list(Ray(workers=2).map(on_ray.fault, range(3), CONTEXT))
-
-
-def test_ray_does_again_what_a_process_lost(on_ray: Any, tmp_path: Path) -> None:
-    items = [(number, str(tmp_path)) for number in range(4)]
-    assert list(Ray(workers=2).map(on_ray.die_once, items, CONTEXT)) == [0, 1, 2, 3]
-    assert (tmp_path / "died").exists()
-    with pytest.raises(FactoryError, match=r"steps\[1\]: Ray could not do partition 4 of 8: WorkerCrashedError"):
-        list(Ray(workers=2).map(on_ray.die, range(8), CONTEXT))
-
-
-def test_an_address_where_no_cluster_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray").shutdown()
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(MissingInput, match="no Ray cluster at 'auto'"):
-        list(Ray(address="auto").map(len, ["a"], CONTEXT))
+    tests = Path(__file__).with_name("on_ray.py")
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, start_new_session=True, timeout=300,
+        )  # fmt: skip
+        if "passed" in done.stdout or "failed" in done.stdout or "error" in done.stdout:
+            break
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-5000:]}\n{done.stderr[-3000:]}"
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ class Ray(Executor):
                     turn += 1
         finally:
             for left in given:
-                ray.cancel(left, force=True)
+                ray.cancel(left)
 
     def _joined(self, context: Context) -> Any:
         """Ray, started or joined once in a process; it ends what it started when this process ends. Raises MissingInput when
