@@ -23,7 +23,7 @@ from langmill.errors import (
     missing_package,
     nearest,
 )
-from langmill.parts.contexts import Context, Model, Reply, Schema, SourceContext, StepContext
+from langmill.parts.contexts import Check, Context, Model, Reply, Schema, SourceContext, StepContext
 from langmill.parts.filters import DatasetFilter, Facts, Filter, IndexedFilter, Signed
 from langmill.parts.kinds import (
     Augmenter,
@@ -31,6 +31,7 @@ from langmill.parts.kinds import (
     Executor,
     Expect,
     Exporter,
+    FollowUp,
     Loader,
     Score,
     Scores,
@@ -102,6 +103,7 @@ __all__ = [
     "Body",
     "CallError",
     "Chat",
+    "Check",
     "Choice",
     "Context",
     "DatasetFilter",
@@ -115,6 +117,7 @@ __all__ = [
     "Field",
     "Filter",
     "Flag",
+    "FollowUp",
     "IndexedFilter",
     "LanguageNotWritten",
     "Likelihood",

@@ -112,12 +112,12 @@ class Row:
     origin: Origin
     flags: tuple[str, ...] = ()
 
-    def child(self, name: str, body: Body, *, language: str | None = None, mark: Mark | None = None) -> Row:
-        """A new row made from this one: same split, family and licences, one parent and one mark more."""
+    def child(self, name: str, body: Body, *, language: str | None = None, marks: Iterable[Mark] = ()) -> Row:
+        """A new row made from this one: same split, family and licences, one parent more, and a mark for each call."""
         origin = replace(
             self.origin,
             parents=(*self.origin.parents, self.id),
-            marks=(*self.origin.marks, mark) if mark else self.origin.marks,
+            marks=(*self.origin.marks, *marks),
         )
         return replace(
             self, id=f"{self.id}/{name}", language=language or self.language, body=body, origin=origin, flags=()

@@ -45,7 +45,7 @@ from langmill.api import (
 )
 from langmill.disk.store import RunFolder, file_hash
 from langmill.disk.tables import rejects_to_table, rows_to_table
-from langmill.parts.languages import Identity
+from langmill.parts.facts import Identity
 from langmill.recipe.assembly import Assembly, assemble
 from langmill.recipe.registry import Registry
 
@@ -227,7 +227,7 @@ def _ift(store: RunFolder) -> list[Row]:
     kept = [row for row in own if row not in (dropped, near)]
     mark = Mark("rewrite", "small/writer", "en/expand@0123456789ab", "c" * 64)
     made = [
-        row.child("rewrite", Chat.of(row.body.question, f"{row.body.answer} {row.body.answer}"), mark=mark).flagged("demonstration")
+        row.child("rewrite", Chat.of(row.body.question, f"{row.body.answer} {row.body.answer}"), marks=[mark]).flagged("demonstration")
         for row in kept
         if row.language == "en" and row.split == "train" and isinstance(row.body, Chat)
     ]  # fmt: skip

@@ -35,7 +35,7 @@ from langmill.api import (
     hookimpl,
 )
 from langmill.errors import Fault, RecipeError
-from langmill.parts.languages import Identity
+from langmill.parts.facts import Identity
 from langmill.recipe.assembly import Assembly, assemble
 from langmill.recipe.registry import Registry
 from langmill.recipe.schema import json_schema

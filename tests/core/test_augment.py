@@ -32,7 +32,7 @@ class Echo(Augmenter):
             raise RowFault("fifth", row.id)
         if number % 7 == 0:
             return [Skip("seventh")]
-        return [row.child("echo", row.body, mark=Mark("echo", "some/writer", "p", "c"))]
+        return [row.child("echo", row.body, marks=[Mark("echo", "some/writer", "p", "c")])]
 
 
 def partitions(folder: Path, count: int, rows: int) -> list[Partition]:

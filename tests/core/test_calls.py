@@ -98,7 +98,7 @@ def test_an_answer_is_asked_for_once_over_steps_runs_and_at_once(tmp_path: Path)
             assert set(await asyncio.gather(*(ask(model, "one") for _ in range(20)))) == {"answer to one"}
             assert await ask(model, "one", step="another", seed=2) == "answer to one"
             assert await ask(model, "one", sample=1) == "answer to one"
-            mark = (await model.answer(prompt("one"), Said, step="test", language="en", seed=1)).mark
+            mark = (await model.answer(prompt("one"), Said, step="test", language="en", seed=1)).marks[-1]
             assert (mark.step, mark.model, mark.prompt) == ("test", "test/direct", "en/test@0")
             assert opened.account.ledger.find(mark.call)
         async with engine(tmp_path, Direct(api_base=url), run="another") as opened:

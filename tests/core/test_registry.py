@@ -13,7 +13,7 @@ import pytest
 
 from langmill.api import Drop, Field, Filter, Flag, Pack, Part, Row, StepContext, hookimpl
 from langmill.errors import Fault, RecipeError
-from langmill.parts.languages import Identity
+from langmill.parts.facts import Identity
 from langmill.recipe.code import _read, code_hash
 from langmill.recipe.registry import KINDS, Registry, plugin_file
 from langmill.yaml12 import place_of

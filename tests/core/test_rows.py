@@ -26,7 +26,7 @@ def test_answers_point_at_options_in_order(answers):
 def test_a_child_inherits_split_family_and_licences_and_records_its_making():
     parent = row(split="dev", family="exam/7", flags=("seen",))
     mark = Mark("translate", "m", "fr/translate@1", "k")
-    child = parent.child("translate.fr", Text("Le sang est rouge."), language="fr", mark=mark)
+    child = parent.child("translate.fr", Text("Le sang est rouge."), language="fr", marks=[mark])
     assert child.id == "s/1/translate.fr"
     assert (child.split, child.family, child.language) == ("dev", "exam/7", "fr")
     assert child.origin == Origin("s", "1", ("CC0-1.0",), ("s/1",), (mark,))

@@ -64,7 +64,7 @@ def test_a_fallback_takes_over_and_what_it_answered_stays(tmp_path: Path) -> Non
             replies = [
                 model.answer(asking.prompt(text), asking.Said, step="test", language="en", seed=1) for text in texts
             ]
-            return [reply.mark.model for reply in await asyncio.gather(*replies)]
+            return [reply.marks[-1].model for reply in await asyncio.gather(*replies)]
 
     with Provider(key="a key that is not given") as closed, Provider() as second:
         assert asyncio.run(work(closed.url, second.url, QUESTIONS[:20])) == ["test/second"] * 20

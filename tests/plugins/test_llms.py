@@ -76,7 +76,7 @@ def ask(llm: LLM, home: Path, *texts: str, run: str = "run") -> list[tuple[str, 
                 for text in texts:
                     prompt = Prompt((Message("user", text),), "en/test@0")
                     reply = await engine.model("llm").answer(prompt, Said, step="test", language="en", seed=1)
-                    said.append((reply.value.text, reply.mark.model))
+                    said.append((reply.value.text, reply.marks[-1].model))
         return said
 
     return asyncio.run(work())

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from langmill.api import Body, Chat, Choice, Drop, Flag, Origin, Row, StepContext, Text, packs_in
-from langmill_plugins.filters.repetition import STRETCH, Repetition, repeats
+from langmill_plugins.filters.repetition import Repetition
+from langmill_plugins.text.repeating import STRETCH, repeats
 
 PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}
 CONTEXT = StepContext("datasets.x.steps[0]", 17, PACKS, Path())

@@ -24,7 +24,7 @@ HEAVY = {
     "accelerate", "bitsandbytes", "datasets", "datasketch", "fasttext", "gguf", "litellm", "numba", "numpy", "openai",
     "pandas", "peft", "ray", "scipy", "torch", "transformers", "trl", "unsloth", "xllamacpp",
 }  # fmt: skip
-ROOMS = tuple(f"langmill_plugins.{room}." for room in ("text", "near", "contamination"))
+ROOMS = tuple(f"langmill_plugins.{room}." for room in ("text", "near", "contamination", "guards"))
 SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
 SKIPPED_FOLDERS = {"__pycache__", "runs", "dist", "unsloth_compiled_cache"}
 

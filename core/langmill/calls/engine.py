@@ -197,7 +197,7 @@ class _Question:
         except RowFault as found:
             self.fault = found
         else:
-            return Reply(value, Mark(self.step, call.model, self.prompt.hash, call.key))
+            return Reply(value, (Mark(self.step, call.model, self.prompt.hash, call.key),))
         if self.again >= REASKS[self.fault.reason]:
             raise self.fault
         self.again += 1

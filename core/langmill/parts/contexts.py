@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from langmill.errors import LanguageNotWritten, MissingInput, RowFault, nearest
 from langmill.parts.languages import Pack, Prompt
-from langmill.rows import Body, Drop, Mark, Origin, Reject, Row, Skip, Split, split_of
+from langmill.rows import Body, Drop, Mark, Message, Origin, Reject, Row, Skip, Split, split_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
+UNFIT = ("schema", "truncated", "empty", "refusal")  # reasons for which an answer to a repair is of no use
 EVAL = "eval"
 """In a step's ``against``: all data sets that eval: asks. No data set is called so."""
 
@@ -91,10 +92,28 @@ class SourceContext(Context):
 
 @dataclass(frozen=True)
 class Reply(Generic[Schema]):
-    """An answer that fitted its schema, and the mark to leave on the rows made of it."""
+    """An answer that fitted its schema, and the marks to leave on the rows made of it: the last one is the answer's own, those
+    before are of answers that it mends. ``faults`` is what a check still finds in it."""
 
     value: Schema
-    mark: Mark
+    marks: tuple[Mark, ...]
+    faults: tuple[Drop, ...] = ()
+
+    @property
+    def repaired(self) -> bool:
+        """Whether it mends an earlier answer."""
+        return len(self.marks) > 1
+
+    def sound(self) -> Reply[Schema]:
+        """Itself. Raises RowFault, with every fault in its detail, when a check found any."""
+        if self.faults:
+            raise RowFault(self.faults[0].reason, "; ".join(f"{fault.reason}: {fault.detail}" for fault in self.faults))
+        return self
+
+
+Check = Callable[[Any], Awaitable[Sequence[Drop]]]
+"""What is wrong with an answer that fits its schema; nothing when it may be used. May ask a model itself."""
+REPAIR = "That answer can not be used as it is:\n{faults}\nGive the whole answer once more with that mended and all else as it was."
 
 
 class Model(Protocol):
@@ -145,29 +164,60 @@ class Around:
 @dataclass(frozen=True)
 class StepContext(Context):
     """What a filter or an augmenter is handed. ``rows(dataset, split)`` streams an earlier data set, or what there is so far of
-    the step's own; ``benchmarks`` has the splits that eval: asks, by data set."""
+    the step's own; ``benchmarks`` has the splits that eval: asks, by data set; ``models`` gives others of the recipe's models."""
 
     llm: Model | None = None
     rows: Callable[[str, Split | None], Iterator[Row]] = field(default=lambda dataset, split: iter(()))
     benchmarks: Mapping[str, tuple[Split, ...]] = field(default_factory=dict)
+    models: Callable[[str], Model] | None = None
 
     def held_against(self, against: str | Sequence[str]) -> tuple[str, ...]:
         """The data sets that a step's ``against`` means."""
         return held_against(against, self.benchmarks)
 
     async def ask(
-        self, row: Row, step: str, prompt: Prompt, schema: type[Schema], *, language: str = ""
+        self,
+        row: Row,
+        step: str,
+        prompt: Prompt,
+        schema: type[Schema],
+        *,
+        language: str = "",
+        sample: int = 0,
+        check: Check | None = None,
+        repair: bool = False,
     ) -> Reply[Schema]:
         """Ask the step's model about a row, in the row's language unless another is named. A model that says which
-        languages it has must have both: what it can not read it can not translate either."""
+        languages it has must have both: what it can not read it can not translate either.
+
+        What ``check`` finds goes back to the model once, when ``repair`` is asked for, as a call of its own (``…repair``); what is
+        found then is in the reply's ``faults``. An answer that was asked for once more and does not fit its schema leaves the
+        first one's faults.
+        """
         if self.llm is None:
             raise MissingInput(f"{self.place}: this step asks a model, and the recipe has no llm:")
-        for needed in (row.language, language or row.language):
+        language = language or row.language
+        for needed in (row.language, language):
             if self.llm.languages is not None and needed not in self.llm.languages:
                 raise LanguageNotWritten(self.llm.name, needed)
-        return await self.llm.answer(
-            prompt, schema, step=step, language=language or row.language, seed=self.seed_for(row.id, step)
-        )
+        seed = self.seed_for(row.id, step)
+        reply = await self.llm.answer(prompt, schema, step=step, language=language, seed=seed, sample=sample)
+        faults = tuple(await check(reply.value)) if check else ()
+        if not check or not faults or not repair:
+            return replace(reply, faults=faults)
+        listed = "\n".join(f"- {fault.reason}: {fault.detail}" for fault in faults)
+        said = Message("assistant", reply.value.model_dump_json())
+        asked = Message("user", REPAIR.format(faults=listed))
+        again = Prompt((*prompt.messages, said, asked), f"{prompt.hash}+repair")
+        try:
+            mended = await self.llm.answer(
+                again, schema, step=f"{step}.repair", language=language, seed=seed, sample=sample
+            )
+        except RowFault as fault:
+            if fault.reason not in UNFIT:
+                raise
+            return replace(reply, faults=faults)
+        return replace(mended, marks=(*reply.marks, *mended.marks), faults=tuple(await check(mended.value)))
 
     async def gather(self, jobs: Iterable[Awaitable[Row]]) -> list[Row | Drop | Skip]:
         """Await several jobs of one row: each one's fault becomes its own drop or skip and spoils no other."""

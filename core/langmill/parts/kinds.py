@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -77,6 +77,17 @@ class Loader(Part):
         return found
 
 
+class FollowUp(NamedTuple):
+    """A call that may follow an answer: to mend it, or to have it judged. ``share``: to how many of the answers, at the least and
+    at the most; ``size``: characters of its own answer, from a terse and from a talkative model. Its prompt holds the first one's
+    and the answer."""
+
+    model: str
+    step: str
+    size: tuple[float, float]
+    share: tuple[float, float]
+
+
 class Augmenter(Part):
     """Makes rows of rows with a model. What it returns is added to the data set."""
 
@@ -99,6 +110,22 @@ class Augmenter(Part):
     @abstractmethod
     async def augment(self, row: Row, context: StepContext) -> Iterable[Row | Drop | Skip]:
         """The rows made of one row (``row.child(...)``). A RowFault that escapes rejects this row's work alone."""
+
+    def guarded(self) -> Mapping[str, bool]:
+        """The guards over what this step makes, and whether each is on: the card names those that are off."""
+        return {}
+
+    def models(self) -> tuple[str, ...]:
+        """The names of the models that this step asks; the first one writes."""
+        return (self.llm or "llm",)
+
+    def files(self, context: Context) -> list[Path]:
+        """Files besides the rows that decide what is made. Raises MissingInput for one that is not there."""
+        return []
+
+    def followed(self, row: Row, step: str, language: str, context: StepContext) -> Iterable[FollowUp]:
+        """For the price before a run: the calls that an answer to a call of ``step`` in ``language`` may bring about."""
+        return ()
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float] | None:
         """For the price before a run: characters of a usual answer in ``language`` about a row, from a terse and from a

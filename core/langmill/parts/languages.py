@@ -8,137 +8,34 @@ undefined; row text goes in as a value and is never itself a template.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from langmill.errors import Fault, MissingInput, RecipeError, nearest
+from langmill.parts.facts import (
+    ANY_SIZE,
+    ChoiceFacts,
+    CueFacts,
+    Identity,
+    MedicalFacts,
+    NumberFacts,
+    PackFile,
+    PictureFacts,
+    SizeFacts,
+    TextFacts,
+    UnitFacts,
+)
 from langmill.rows import Body, Chat, Choice, Message, Text
 from langmill.yaml12 import load_file
 
 if TYPE_CHECKING:
     import jinja2
-
-
-class Section(BaseModel):
-    """One section of a pack: closed, so that a misspelt fact is an error and not a silence."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Identity(Section):
-    """Which language this is."""
-
-    code: str = Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="BCP-47 code; also the folder's name")
-    name: str = Field(description="the name in English")
-    native_name: str = Field(description="the name in the language itself")
-    scripts: tuple[str, ...] = Field(min_length=1, description="ISO 15924 codes of the scripts it is written in")
-    lid_labels: tuple[str, ...] = Field(min_length=1, description="labels of fastText lid.176 that mean this language")
-    sample: str = Field(min_length=20, description="one sentence in the language, for checks")
-
-
-class Shingles(Section):
-    """How near-duplicate search cuts text."""
-
-    by: Literal["word", "character"]
-    size: int = Field(ge=1, le=20)
-
-
-class TextFacts(Section):
-    """How running text is cut."""
-
-    shingles: Shingles
-    sentence_ends: str
-
-
-class ChoiceFacts(Section):
-    """How a multiple-choice item is written down."""
-
-    letters: tuple[str, ...] = Field(min_length=2)
-    separator: str = Field(description="between letters when several answers are right")
-    option: str = Field(pattern=r"\{letter\}.*\{text\}", description="one option's line")
-    answer: str = Field(pattern=r"\{letters\}", description="the line that states the answer")
-
-
-class SizeFacts(Section):
-    """How much room the language takes, for the price before a run. The defaults stand for a language that does not say."""
-
-    characters_a_token: tuple[float, float] = Field(
-        (0.7, 4.8), description="characters to a token: by a tokenizer that knows the language little, and well"
-    )
-    of_english: float = Field(1.0, gt=0, description="characters of a text, for one character of its English edition")
-
-    @field_validator("characters_a_token")
-    @classmethod
-    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < value[0] <= value[1]:
-            raise ValueError("two numbers above 0, the lower one first")
-        return value
-
-
-ANY_SIZE = SizeFacts()
-
-
-class Thresholds(Section):
-    """What a text of a subject holds at least."""
-
-    least_keywords: int = Field(ge=1, description="different keywords")
-    least_density: float = Field(ge=0, le=1, description="share of its characters that stand in keywords")
-
-
-class MedicalFacts(Thresholds):
-    """How medical text is told from other text: by the words in ``keywords.txt``, and by how many of them."""
-
-    by: Literal["word", "character"] = Field(description="keywords are whole words, or stand anywhere in running text")
-    published: Thresholds | None = Field(None, description="the thresholds published with the keywords of MMedC")
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text.replace("{picture}", "x"))
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return text
-
-
-class PictureFacts(Section):
-    """How a question points to a picture that text does not carry: regular expressions (Python's) that are searched for in
-    text in lower case, after NFKC."""
-
-    picture: Annotated[str, AfterValidator(_regex)] = Field(description="the words for a picture, parted by |")
-    phrases: tuple[Annotated[str, AfterValidator(_regex)], ...] = Field(
-        min_length=1, description="phrases that point to one; {picture} stands for those words"
-    )
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """All phrases as one."""
-        return re.compile("|".join(self.phrases).replace("{picture}", f"(?:{self.picture})"))
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> PictureFacts:
-        try:
-            self.pattern  # noqa: B018
-        except re.error as error:
-            raise ValueError(f"picture and phrases make no regular expression together: {error}") from None
-        return self
-
-
-class PackFile(Section):
-    """``pack.yaml`` whole."""
-
-    identity: Identity
-    text: TextFacts | None = None
-    choice: ChoiceFacts | None = None
-    medical: MedicalFacts | None = None
-    pictures: PictureFacts | None = None
-    size: SizeFacts = ANY_SIZE
 
 
 @dataclass(frozen=True)
@@ -163,6 +60,9 @@ class Pack:
     size: SizeFacts = ANY_SIZE
     medical: MedicalFacts | None = None
     pictures: PictureFacts | None = None
+    numbers: NumberFacts | None = None
+    units: UnitFacts | None = None
+    cues: CueFacts | None = None
     keywords: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -170,7 +70,7 @@ class Pack:
         """The language's code."""
         return self.identity.code
 
-    def need(self, section: Literal["text", "choice", "medical"]) -> Any:
+    def need(self, section: Literal["text", "choice", "medical", "numbers"]) -> Any:
         """A section's facts; raises MissingInput when the pack does not have it."""
         facts = getattr(self, section)
         if facts is None:
@@ -294,7 +194,7 @@ def read_pack(folder: Path) -> Pack:
         digest.update(f"\0{name}\0{text}".encode())
     return Pack(
         facts.identity, facts.text, facts.choice, templates, digest.hexdigest(), folder, facts.size, facts.medical,
-        facts.pictures, keywords,
+        facts.pictures, facts.numbers, facts.units, facts.cues, keywords,
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class _Anew(Around):
         except RowFault as fault:
             call.fault = fault.reason
             raise
-        call.key = reply.mark.call
+        call.key = reply.marks[-1].call
         return reply
 
     def look_back(self, rows: Sequence[Row]) -> bool:

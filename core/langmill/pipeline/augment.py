@@ -244,6 +244,8 @@ def _gather(
         ids.add(child.id)
         demonstration = any(mark.model in step.demonstration for mark in child.origin.marks)
         kept.append(child.flagged("demonstration") if demonstration else child)
+        for flag in child.flags:
+            tally.add(name, child.language, f"flagged:{flag}")
         tally.add(name, child.language, "made")
     for drop in drops:
         rejects.append(Reject.of(row, step.place, drop))

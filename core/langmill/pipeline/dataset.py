@@ -182,10 +182,12 @@ class Pipeline:
     async def _augment(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
         part = step.part
         assert isinstance(part, Augmenter)
-        name = part.llm or "llm"
-        llm, context = self.assembly.models[name], self.workshop.step_context(step.place, self._model(name, plan.name))
+        asked = partial(self._model, dataset=plan.name)
+        llm, *others = (self.assembly.models[name] for name in part.models())
+        context = self.workshop.step_context(step.place, asked(part.models()[0]), models=asked)
         chosen = self._chosen(part, partitions)
-        shape = [self._shape(step), llm.identity(), chosen and key_of(sorted(chosen))]
+        identities = [llm.identity(), *([[other.identity() for other in others]] if others else [])]
+        shape = [self._shape(step), *identities, chosen and key_of(sorted(chosen))]
         folder = self.store.work(plan.name, _slug(step))
         times = self.store.retries.get(step.use, {})
         works = []
@@ -292,8 +294,7 @@ class Pipeline:
             for name in step.against
         ]
         packs = [pack.fingerprint for _, pack in sorted(self.assembly.packs.items())]
-        files = step.part.files(self.workshop.context(step.place)) if isinstance(step.part, Filter) else []
-        read = [file_hash(path) for path in files]
+        read = [file_hash(path) for path in step.part.files(self.workshop.context(step.place))]
         return [step.use, options, step.code_id, packs, self.assembly.recipe.seed, against, read]
 
     def _chosen(self, part: Augmenter, partitions: Sequence[Partition]) -> frozenset[str] | None:

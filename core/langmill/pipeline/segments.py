@@ -8,7 +8,7 @@ already is the work done. The file's own metadata holds its counts, so that a ke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from langmill.api import (
     Filter,
     Flag,
     Loader,
+    Model,
     Part,
     Reject,
     Row,
@@ -88,12 +89,19 @@ class Workshop:
             self.registry, self.run, ref.kind, ref.use, ref.key, repr(sorted(ref.options.items())), options, ref.place
         )
 
-    def step_context(self, place: str, llm: Any = None, own: Mapping[str, Sequence[Path]] | None = None) -> StepContext:
-        """A step's context, with the earlier data sets of the run at hand, and what there is so far of its ``own``."""
+    def step_context(
+        self,
+        place: str,
+        llm: Any = None,
+        own: Mapping[str, Sequence[Path]] | None = None,
+        models: Callable[[str], Model] | None = None,
+    ) -> StepContext:
+        """A step's context, with the earlier data sets of the run at hand, and what there is so far of its ``own``; ``models``
+        gives others of the recipe's models by name."""
         rows = partial(self.rows, own=own or {})
         packs = self.packs()
         return StepContext(
-            place, self.seed, packs, self.folder, self.data_dir, self.offline, llm, rows, self.benchmarks
+            place, self.seed, packs, self.folder, self.data_dir, self.offline, llm, rows, self.benchmarks, models
         )
 
     def context(self, place: str) -> Context:

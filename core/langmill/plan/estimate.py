@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from langmill.api import LLM, Pack, Price
 from langmill.ledger.ledger import Habit
-from langmill.parts.languages import ANY_SIZE
+from langmill.parts.facts import ANY_SIZE
 
 ENOUGH = 20  # answered calls of a step from which on the ledger knows it better than the step's own word
 COUNTED = 200  # prompts of a step and language that are really counted; the others by their length

@@ -59,10 +59,11 @@ def _asked(assembly: Assembly) -> set[str]:
     steps = [step.part for plan in assembly.datasets.values() for step in plan.steps]
     asked: set[str] = set()
     for part in steps:
-        name: str | None = (part.llm or "llm") if isinstance(part, Augmenter) else None
-        while name and name in assembly.models and name not in asked:
-            asked.add(name)
-            name = assembly.models[name].fallback
+        for first in part.models() if isinstance(part, Augmenter) else ():
+            name: str | None = first
+            while name and name in assembly.models and name not in asked:
+                asked.add(name)
+                name = assembly.models[name].fallback
     return asked
 
 

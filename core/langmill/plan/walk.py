@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from langmill.api import Augmenter, Drop, Row, RowFault, Skip, StepContext, words
+from langmill.api import Augmenter, Drop, Model, Row, RowFault, Skip, StepContext, words
 from langmill.calls.engine import REASKS
 from langmill.calls.silent import Asked, Notes, silenced
 from langmill.disk.partitions import Partition, Tally, write_partition
@@ -98,8 +98,12 @@ class Walk(Pipeline):
     async def _augment(self, plan: DatasetPlan, step: StepPlan, partitions: Sequence[Partition]) -> list[Partition]:
         part = step.part
         assert isinstance(part, Augmenter)
-        name, notes = part.llm or "llm", Notes()
-        context = self.workshop.step_context(step.place, silenced(self.engine.model(name, plan.name), notes))
+        name, notes = part.models()[0], Notes()
+
+        def asked(name: str) -> Model:
+            return silenced(self.engine.model(name, plan.name), notes)
+
+        context = self.workshop.step_context(step.place, asked(name), models=asked)
         turn = _Turn(self, plan.name, step.place, name, part, context, notes, self._read_again(plan, step))
         await turn.choose(partitions)
         outs = []
@@ -241,7 +245,7 @@ class _Turn:
         self._skipped(made, weight)
         touched: dict[int, Group] = {}
         for key, (call, answer) in self.notes.paid.items():
-            group = self.walk.group(self.dataset, self.place, self.name, call)
+            group = self.walk.group(self.dataset, self.place, self._of(call), call)
             touched[id(group)] = group
             if key not in self.walk.seen:
                 self.walk.seen.add(key)
@@ -270,7 +274,7 @@ class _Turn:
     ) -> Group:
         """Count a call and make stand-ins of what it would bring."""
         call = long[0]
-        group = self.walk.group(self.dataset, self.place, self.name, call)
+        group = self.walk.group(self.dataset, self.place, self._of(call), call)
         sizes = [self.part.answer_size(item, call.language, self.context) for item in (row.short, row.long)]
         size = sizes[0] and sizes[1] and _either(Span(*sizes[0]), Span(*sizes[1]))
         if stand_in or call.key not in self.walk.seen:
@@ -279,6 +283,7 @@ class _Turn:
             prompts = [_prompt(asked, item, row.grown) for asked, item in ((short, row.short), (long, row.long))]
             group.calls.add(prompts[0], prompts[1], size, row.weight, row.share, TRIES)
             group.made += row.weight if stand_in else 0.0
+            self._followed(row, call, prompts)
         if self.read_again:
             low, high = group.calls.characters(size)
             shorter, longer = (
@@ -291,6 +296,22 @@ class _Turn:
                     self.ids.add(other.id)
                     self.made.append(_Made(one, other, row.weight, row.share * LEFT, most))
         return group
+
+    def _of(self, call: Call) -> str:
+        """The recipe's name of the model that a call is for."""
+        names = {self.walk.engine.model(name).name: name for name in reversed(self.part.models())}
+        return names.get(call.model, self.name)
+
+    def _followed(self, row: _Made, call: Call, prompts: Sequence[Prompt]) -> None:
+        """Count the calls that an answer may bring about: as long as the first one and its answer, at the most."""
+        grown = self.walk.assembly.models[self.name].max_tokens
+        for name, step, size, (least, most) in self.part.followed(row.long, call.step, call.language, self.context):
+            group = self.walk.group(
+                self.dataset, self.place, name, call._replace(step=step, model=self.walk.engine.model(name).name)
+            )
+            short, long = (replace(prompt, most=prompt.most + grown) for prompt in prompts)
+            share = row.share * least / most if most else 0.0
+            group.calls.add(short, long, size, row.weight * most, share, TRIES)
 
     def _skipped(self, made: Iterable[object], weight: float) -> None:
         for item in made:

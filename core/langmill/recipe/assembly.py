@@ -73,12 +73,12 @@ class Assembly:
         return Context(place, self.recipe.seed, self.packs, self.file.folder, self.data_dir, offline)
 
     def absent(self) -> list[str]:
-        """A line for each source that is not there, and for each file that a filter is told to read, in the recipe's order."""
-        parts: list[tuple[str, Loader | Filter]] = [
+        """A line for each source that is not there, and for each file that a step is told to read, in the recipe's order."""
+        parts: list[tuple[str, Loader | Filter | Augmenter]] = [
             (f"sources.{name}", loader) for name, loader in self.sources.items()
         ]
         steps = [step for plan in self.datasets.values() for step in plan.steps]
-        parts += [(step.place, step.part) for step in steps if isinstance(step.part, Filter)]
+        parts += [(step.place, step.part) for step in steps]
         lines = []
         for place, part in parts:
             try:
@@ -334,6 +334,9 @@ class _Assembler:
             self._known((*loc, "llm"), "model", name, list(self.file.mapping("models")))
         elif isinstance(part, Augmenter) and "llm" not in self.file.merged:
             self._fault(loc, "this step asks a model, and the recipe has none: add llm: {model: PROVIDER/MODEL}")
+        for other in part.models()[1:] if isinstance(part, Augmenter) else ():
+            if other != "llm":
+                self._known(loc, "model", other, list(self.file.mapping("models")))
 
     def _train(self, datasets: Sequence[str]) -> tuple[Trainer | None, tuple[Stage, ...]]:
         spec = dict(self.file.mapping("train"))

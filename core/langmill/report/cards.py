@@ -17,7 +17,7 @@ from langmill.disk.whole import write_text
 from langmill.parts.training import result
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan
-from langmill.report.counts import Counts, checks, count, funnel, unchecked
+from langmill.report.counts import Counts, checks, count, funnel, guarding, unchecked
 from langmill.report.licenses import strictest, terms
 from langmill.report.pages import page
 from langmill.yaml12 import dump
@@ -71,6 +71,7 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         licenses=[terms(license) for license in licenses],
         strictest=strictest(licenses),
         demonstration=demonstration,
+        guards=[each for name in names for each in guarding(assembly, name)],
         checks=[check for name in names for check in checks(assembly, store, name)],
         unchecked=[(name, data) for name in names for data in unchecked(assembly, name)],
         allowed=assembly.recipe.allows_unchecked,
@@ -98,6 +99,7 @@ def _dataset_card(assembly: Assembly, store: RunFolder, plan: DatasetPlan, facts
         sources=source_facts(assembly, counts),
         licenses=[terms(license) for license in counts.every_license],
         strictest=strictest(counts.every_license),
+        guards=guarding(assembly, plan.name),
         checks=checks(assembly, store, plan.name),
         unchecked=unchecked(assembly, plan.name),
         allowed=assembly.recipe.allows_unchecked and any(stage.data == plan.name for stage in assembly.stages),
@@ -198,7 +200,7 @@ def _limits(assembly: Assembly, counts: Counts, steps: Sequence[Any]) -> list[st
                 codes = ", ".join(sorted(step.by_language(f"skipped:{reason}"))) or "no language"
                 limits.append(f"{step.name}: {n:,} skipped ({reason}) in {codes}.")
     for flag, n in sorted(counts.flags.items()):
-        if flag != "demonstration":
+        if flag not in ("demonstration", "repaired"):
             limits.append(f"Rows that carry the flag {flag}, because a step had doubts and kept them: {n:,}.")
     for split in ("train", "test"):
         without = [code for code in counts.languages if not counts.rows[code, split]]

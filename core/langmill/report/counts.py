@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from langmill.api import Augmenter
 from langmill.disk.store import RunFolder
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan, held
@@ -222,6 +223,31 @@ def funnel(plan: DatasetPlan, facts: Mapping[str, Any]) -> list[Step]:
         for name in sorted(named, key=lambda name: (numbers.get(name, len(order)), name)):
             steps.append(Step(name, None if name.startswith("read ") else numbers.get(name), named[name]))
     return steps
+
+
+# --- guards ---
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """A step with a model over whose work guards stand: their names, on and off."""
+
+    dataset: str
+    use: str
+    on: tuple[str, ...]
+    off: tuple[str, ...]
+
+
+def guarding(assembly: Assembly, dataset: str) -> list[Guarding]:
+    """The guards over a data set's rows: of its steps, and of those of the data sets it is made from."""
+    plan = assembly.datasets[dataset]
+    found = [each for name in plan.inputs if name in assembly.datasets for each in guarding(assembly, name)]
+    for step in plan.steps:
+        if isinstance(step.part, Augmenter):
+            guards = step.part.guarded()
+            on, off = (tuple(name for name, is_on in guards.items() if is_on is wanted) for wanted in (True, False))
+            found.append(Guarding(dataset, step.use, on, off))
+    return found
 
 
 # --- contamination ----------------------------------------------------------------------------------------------------

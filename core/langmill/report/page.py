@@ -16,7 +16,7 @@ from langmill.parts.training import result
 from langmill.recipe.assembly import Assembly
 from langmill.report.cards import NOT_FOR_CARE, language_names, source_facts, stages_behind
 from langmill.report.charts import Series, interval_bar, line_chart, share_bar
-from langmill.report.counts import Counts, Step, checks, count, funnel, sample_rows, unchecked
+from langmill.report.counts import Counts, Step, checks, count, funnel, guarding, sample_rows, unchecked
 from langmill.report.licenses import strictest
 from langmill.report.pages import page
 from langmill.rows import Choice, Reject, Row
@@ -81,6 +81,7 @@ def _dataset(assembly: Assembly, store: RunFolder, name: str) -> dict[str, Any]:
         ],
         "sources": source_facts(assembly, counts),
         "strictest": strictest(counts.every_license),
+        "guards": guarding(assembly, name),
         "checks": checks(assembly, store, name),
         "unchecked": unchecked(assembly, name),
         "samples": {

@@ -96,7 +96,7 @@ class Ask(Augmenter):
                     "not_supported",
                     f"{len(terms & known)} of {len(terms)} terms are in the passage: {pair.answer[:150]}",
                 )
-            made.append(fault or row.child(f"ask.{index}", Chat.of(pair.question, pair.answer), mark=reply.mark))
+            made.append(fault or row.child(f"ask.{index}", Chat.of(pair.question, pair.answer), marks=reply.marks))
         return made
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:

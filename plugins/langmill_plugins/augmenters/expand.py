@@ -45,7 +45,7 @@ class Expand(Augmenter):
         if len(longer) <= len(answer.strip()):
             return [Drop("not_longer", f"{len(longer)} characters for {len(answer.strip())}")]
         body = Chat((*row.body.messages[:-1], Message("assistant", longer)))
-        return [row.child("expand", body, mark=reply.mark)]
+        return [row.child("expand", body, marks=reply.marks)]
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """As the prompt asks, and longer than what is there."""

@@ -47,7 +47,7 @@ class Explain(Augmenter):
             context=body.context or "",
         )
         reply = await context.ask(row, "explain", prompt, Explanation)
-        return [row.child("explain", replace(body, explanation=reply.value.explanation), mark=reply.mark)]
+        return [row.child("explain", replace(body, explanation=reply.value.explanation), marks=reply.marks)]
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """A paragraph or several."""

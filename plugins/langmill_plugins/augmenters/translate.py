@@ -125,12 +125,12 @@ async def _translate(row: Row, code: str, context: StepContext) -> Row:
             item.explanation if body.explanation else None,
             item.context if body.context else None,
         )
-        return row.child(step, new, language=code, mark=answer.mark)
+        return row.child(step, new, language=code, marks=answer.marks)
     question, text = single_turn(row) or ("", "")
     prompt = pack.render("translate", source=source, question=question, answer=text)
     reply = await context.ask(row, step, prompt, Pair, language=code)
     _changed(question, reply.value.question)
-    return row.child(step, Chat.of(reply.value.question, reply.value.answer), language=code, mark=reply.mark)
+    return row.child(step, Chat.of(reply.value.question, reply.value.answer), language=code, marks=reply.marks)
 
 
 def _changed(before: str, after: str) -> None:
