@@ -15,7 +15,7 @@ sources:
   qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
   far: {use: medquad, path: $data_dir/medquad, license: CC-BY-4.0}
 datasets:
-  open: {from: [qa], steps: [{use: exact}, {use: expand}]}
+  open: {from: [qa], steps: [{use: exact}, {use: expand, guards: false}]}
 """
 
 FAULTY = """\
@@ -37,7 +37,7 @@ datasets:
     steps:
       - {use: exact, split: [train]}
       - {use: expnad}
-      - {use: expand, limit: 0, llm: other}
+      - {use: expand, guards: false, limit: 0, llm: other}
       - {use: decontaminate, against: exams}
     write: [{use: parqet}]
   exams: {from: [odd]}

@@ -30,14 +30,14 @@ datasets:
       - {use: language_id}
       - {use: exact}
       - {use: decontaminate, against: exams}
-      - {use: expand}
-      - {use: ask, keep: never}
-      - {use: translate, into: [fr], limit: 3}
+      - {use: expand, guards: false}
+      - {use: ask, repair: false, keep: never}
+      - {use: translate, guards: false, into: [fr], limit: 3}
       - {use: length, most: 3000}
     write: [{use: messages_jsonl}]
   choices:
     from: [exams]
-    steps: [{use: explain, keep: skipped}]
+    steps: [{use: explain, guards: false, keep: skipped}]
 """
 
 
@@ -250,7 +250,7 @@ llm: {model: writer/one, timeout: 0.2}
 sources:
   qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
 datasets:
-  open: {from: [qa], steps: [{use: expand}]}
+  open: {from: [qa], steps: [{use: expand, guards: false}]}
 """
 
 
@@ -283,12 +283,12 @@ def test_the_parent_is_kept_always_when_skipped_or_never(bench):
     items[3]["answer"] = items[3]["answer"] * 60  # too long to be translated: skipped
     bench.write("data/qa.en.jsonl", "".join(json.dumps(item) + "\n" for item in items))
     french = {"question": "Où ?", "answer": "Là."}
-    same = {"question": items[2]["question"], "answer": "Là."}  # came back untranslated: rejected
-    bench.script((items[2]["question"], same), ("Traduisez", french))
+    unfit = {"question": "Où ?"}  # rejected
+    bench.script((items[2]["question"], unfit), ("Traduisez", french))
     recipe = SMALL.split("datasets:")[0].replace("X", "X")
     recipe = "\n".join(line for line in recipe.splitlines() if "passages" not in line and "choice" not in line)
     sets = "".join(
-        f"  {keep}: {{from: [qa], steps: [{{use: translate, into: [fr], keep: {keep}}}]}}\n"
+        f"  {keep}: {{from: [qa], steps: [{{use: translate, guards: false, into: [fr], keep: {keep}}}]}}\n"
         for keep in ("always", "skipped", "never")
     )
     bench.write("small.yaml", f"{recipe}\ndatasets:\n{sets}")
@@ -298,9 +298,9 @@ def test_the_parent_is_kept_always_when_skipped_or_never(bench):
     found = {keep: {row.id for row in bench.rows(keep)} for keep in ("always", "skipped", "never")}
     assert found == {"always": {*parents, *made}, "skipped": {parents[3], *made}, "never": made}
     for keep in found:
-        assert [reject.reason for reject in bench.rejects(keep)] == ["untranslated"]
+        assert [reject.reason for reject in bench.rejects(keep)] == ["schema"]
     counts = bench.funnel("never")["translate en"]
-    assert counts == {"dropped": 2, "read": 4, "rejected:untranslated": 1, "replaced": 2, "skipped:row_too_long": 1}
+    assert counts == {"dropped": 2, "read": 4, "rejected:schema": 1, "replaced": 2, "skipped:row_too_long": 1}
 
 
 def test_a_demonstration_model_marks_what_it_writes(bench):
@@ -327,7 +327,10 @@ def test_a_limit_takes_the_same_rows_whatever_else_there_is(bench):
     recipe = SLOW.replace("[en]", "[en, fr]").replace("qa.en.jsonl", "qa.*.jsonl")
 
     def chosen(limit: int, text: str = recipe) -> dict[str, set[str]]:
-        bench.write("small.yaml", text.replace("{use: expand}", f"{{use: expand, limit: {limit}}}"))
+        bench.write(
+            "small.yaml",
+            text.replace("{use: expand, guards: false}", f"{{use: expand, guards: false, limit: {limit}}}"),
+        )
         assert bench.factory("run", "small.yaml").code == 0
         found: dict[str, set[str]] = {}
         for row in bench.rows("open"):
@@ -351,8 +354,8 @@ def test_rows_with_one_id_do_not_wipe_each_other_out(bench):
     bench.write(
         "small.yaml",
         SLOW.replace("datasets:\n", "datasets:\n  first: {from: [qa], steps: [{use: length, least: 90}]}\n").replace(
-            "from: [qa], steps: [{use: expand}]",
-            "from: [first, qa], steps: [{use: exact}, {use: expand}, {use: expand}]",
+            "from: [qa], steps: [{use: expand, guards: false}]",
+            "from: [first, qa], steps: [{use: exact}, {use: expand, guards: false}, {use: expand, guards: false}]",
         ),
     )
     assert bench.factory("run", "small.yaml").code == 0

@@ -35,8 +35,8 @@ datasets:
   ift:
     from: [qa{more}]
     steps:
-      - {{use: expand, most_characters: 160}}
-      - {{use: translate, into: [en, fr], limit: 2}}
+      - {{use: expand, guards: false, most_characters: 160}}
+      - {{use: translate, guards: false, into: [en, fr], limit: 2}}
 """
 
 
@@ -177,8 +177,11 @@ def priced(tmp_path, monkeypatch):
     return make
 
 
-EXPAND, TRANSLATE = "{use: expand, most_characters: 200}", "{use: translate, into: [fr], limit: 9}"
-ASK = "{use: ask, count: 2, support: 0, keep: never}"
+EXPAND, TRANSLATE = (
+    "{use: expand, guards: false, most_characters: 200}",
+    "{use: translate, guards: false, into: [fr], limit: 9}",
+)
+ASK = "{use: ask, guards: false, count: 2, support: 0, keep: never}"
 
 
 def made(assembly: Assembly, folder: Path) -> float:

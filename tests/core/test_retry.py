@@ -29,7 +29,7 @@ class Translator:
         if passage:
             what = ("ask", passage[1][:20])
             self.requests[what] += 1
-            pair = {"question": f"What is told in turn {self.requests[what]}?", "answer": passage[1]}
+            pair = {"question": f"What is told in turn {'abc'[self.requests[what] - 1]}?", "answer": passage[1]}
             spoilt = {"question": "According to the passage, what is it?", "answer": passage[1]}
             return json.dumps({"pairs": [pair, spoilt] if self.requests[what] == 1 else [spoilt, pair]})
         question = re.search(r"<question>\s*(.*?)\s*</question>", prompt, re.DOTALL)
@@ -89,8 +89,12 @@ llm: {model: openai/translator, api_base: URL, prices: {input: 1, output: 2}}
 sources:
   qa: {use: jsonl, path: data/qa.jsonl, body: chat, license: CC0-1.0}
 datasets:
-  open: {from: [qa], steps: [{use: length, least: 20}, {use: translate, into: [fr, es, ru]}]}
-"""
+  open: {from: [qa], steps: [{use: length, least: 20}, {use: translate, into: [fr, es, ru], repair: false, GUARDS}]}
+""".replace(
+    "GUARDS",  # what is translated here is no language: only what comes back as it was counts
+    "guards: {language: false, chatter: false, leaks: false, loops: false, numbers: false, units: false, negation: false, "
+    "sides: false, comparisons: false, names: false, length: false, options: false}",
+)
 QUESTIONS = {"a": "What does the mitral valve do?", "b": "What is anaemia?", "c": "What is asthma?", "d": "Short?"}
 
 
@@ -157,14 +161,14 @@ def test_a_pair_that_was_fine_stays_when_the_other_is_asked_again(bench, transla
     passage = "The heart has four chambers and four valves, which keep the blood on its way through them."
     bench.write("data/p.jsonl", json.dumps({"id": "p", "language": "en", "split": "train", "text": passage}) + "\n")
     recipe = RECIPE.replace("data/qa.jsonl, body: chat", "data/p.jsonl, body: text")
-    recipe = recipe[: recipe.index("{use: length")] + "{use: ask}]}\n"
+    recipe = recipe[: recipe.index("{use: length")] + "{use: ask, repair: false}]}\n"
     bench.write("small.yaml", recipe.replace("URL", translator.url))
     assert bench.factory("run", "small.yaml").code == 0
     assert [reject.reason for reject in bench.rejects("open")] == ["not_standalone"]
     assert bench.factory("retry", "runs/small").code == 0
     assert set(translator.requests.values()) == {2}
     asked = {row.id: row.body.question for row in bench.rows("open") if row.origin.marks}
-    assert asked == {"qa/p/ask.0": "What is told in turn 1?", "qa/p/ask.1": "What is told in turn 2?"}
+    assert asked == {"qa/p/ask.0": "What is told in turn a?", "qa/p/ask.1": "What is told in turn b?"}
 
 
 def test_a_reason_that_no_other_answer_changes(small, translator):

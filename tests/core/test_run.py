@@ -22,7 +22,7 @@ llm: {model: writer/one}
 sources:
   qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
 datasets:
-  open: {from: [qa], steps: [{use: expand}]}
+  open: {from: [qa], steps: [{use: expand, guards: false}]}
 """
 
 TRAIN = """\
@@ -35,7 +35,7 @@ sources:
   choice: {use: jsonl, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
 datasets:
   exams: {from: [choice]}
-  open: {from: [qa], steps: [{use: expand, limit: 3}]}
+  open: {from: [qa], steps: [{use: expand, guards: false, limit: 3}]}
 train:
   use: peft
   base: local/smollm2-135m-instruct
@@ -94,7 +94,9 @@ def test_the_first_interrupt_drains_and_the_same_command_continues(writing):
 
 def test_an_interrupt_ends_the_run_though_every_call_was_in_flight(writing):
     """The step is whole then, and still nothing more is begun."""
-    writing.write("small.yaml", OPEN.replace("{use: expand}]}", "{use: expand}, {use: exact}]}"))
+    writing.write(
+        "small.yaml", OPEN.replace("{use: expand, guards: false}]}", "{use: expand, guards: false}, {use: exact}]}")
+    )
     slow = ("run", "small.yaml", "--set", "llm.pause=3")
     stopped = writing.kill_when(lambda: len(writing.calls()) == 14, *slow, by=signal.SIGINT)
     assert stopped.code == 1, stopped.err
@@ -145,7 +147,7 @@ def register_filters():
 def test_an_interrupt_stops_filters_too(writing):
     writing.write("lazy.py", LAZY)
     recipe = OPEN.replace("[writer.py]", "[writer.py, lazy.py]").replace(
-        "[{use: expand}]", "[{use: exact}, {use: lazy}]"
+        "[{use: expand, guards: false}]", "[{use: exact}, {use: lazy}]"
     )
     writing.write("small.yaml", recipe)
     stopped = writing.kill_when((writing.folder / "thinking").exists, "run", "small.yaml", by=signal.SIGINT)
@@ -287,7 +289,9 @@ def register_filters():
 def test_a_filter_with_one_file_beside_the_recipe(writing):
     writing.write("short.py", SHORT)
     recipe = OPEN.replace("[writer.py]", "[short.py]").replace("llm: {model: writer/one}\n", "")
-    writing.write("small.yaml", recipe.replace("[{use: expand}]", "[{use: exact}, {use: short, most: 150}]"))
+    writing.write(
+        "small.yaml", recipe.replace("[{use: expand, guards: false}]", "[{use: exact}, {use: short, most: 150}]")
+    )
     done = writing.command("run", "small.yaml")
     assert done.code == 0, done.err
     assert done.err.splitlines()[0].startswith("plugin file beside the recipe: short.py")
@@ -311,7 +315,7 @@ def test_a_filter_with_one_file_beside_the_recipe(writing):
 
 
 def test_exit_code_4_above_the_share_that_may_be_rejected(writing):
-    recipe = OPEN.replace("{use: expand}", "{use: length, least: 100}").replace(
+    recipe = OPEN.replace("{use: expand, guards: false}", "{use: length, least: 100}").replace(
         "name: small", "name: small\nmax_rejected: 0.05"
     )
     writing.write("small.yaml", recipe)
@@ -359,7 +363,7 @@ def no_traceback(said, code: int = 2) -> None:
         ("name: small", "name: small\ndata_dir: nowhere", ["small.yaml:2: data_dir", "there is no folder", "nowhere"]),
         ("use: expand", "use: expnad", ["small.yaml:9", "there is no filter or augmenter 'expnad'", "Did you mean 'expand'?"]),
         ("use: jsonl", "use: jsonlines", ["small.yaml:7", "'jsonlines'", "possible: ", "jsonl"]),
-        ("use: expand", "use: expand, limt: 3", ["small.yaml:9", "limt", "Did you mean 'limit'?"]),
+        ("guards: false", "limt: 3", ["small.yaml:9", "limt", "Did you mean 'limit'?"]),
         ("[en]", "[en, tlh]", ["small.yaml:2", "no language pack 'tlh'", "factory new language tlh"]),
         ("name: small", "name: small\nlanguges: [en]", ["small.yaml:2", "languges", "Did you mean 'languages'?"]),
         ("writer/one", "scripted/x, answers: nothing.jsonl", ["no script at 'nothing.jsonl'"]),
@@ -388,7 +392,9 @@ def test_a_data_folder_that_is_not_there(writing, monkeypatch):
 
 
 def test_a_language_that_a_step_translates_into_has_no_pack(writing):
-    writing.write("small.yaml", OPEN.replace("{use: expand}", "{use: translate, into: [fr]}"))
+    writing.write(
+        "small.yaml", OPEN.replace("{use: expand, guards: false}", "{use: translate, guards: false, into: [fr]}")
+    )
     said = writing.factory("run", "small.yaml")
     no_traceback(said)
     assert "no language pack 'fr'" in said.err

@@ -24,7 +24,7 @@ sources:
 datasets:
   ift:
     from: [own]
-    steps: [{{use: expand}}]
+    steps: [{{use: expand, guards: false}}]
 """
 
 

@@ -19,7 +19,7 @@ sources:
 datasets:
   ift:
     from: [own]
-    steps: [{{use: expand}}]
+    steps: [{{use: expand, guards: false}}]
 """
 
 

@@ -33,6 +33,7 @@ from langmill.api import (
     packs_in,
     words,
 )
+from langmill.pipeline.again import made_of
 from langmill_plugins.augmenters.ask import Ask
 from langmill_plugins.augmenters.expand import Expand
 from langmill_plugins.augmenters.explain import Explain
@@ -56,10 +57,12 @@ class Scripted:
     ) -> Reply[Schema]:
         self.asked.append({"prompt": prompt, "schema": schema, "step": step, "language": language, "seed": seed})
         try:
-            value = schema.model_validate_json(json.dumps(self.answers[step]))
+            # What is asked for once more is said once more, unless the script has something else for it.
+            said = self.answers.get(step, self.answers[step.removesuffix(".repair")])
+            value = schema.model_validate_json(json.dumps(said))
         except ValidationError as fault:
             raise RowFault("schema", str(fault)) from None
-        return Reply(value, Mark(step, self.name, prompt.hash, f"key-{step}"))
+        return Reply(value, (Mark(step, self.name, prompt.hash, f"key-{step}"),))
 
 
 def row(id: str, body: Body, *, language: str = "en", split: Split = "train") -> Row:
@@ -68,8 +71,13 @@ def row(id: str, body: Body, *, language: str = "en", split: Split = "train") ->
 
 def run(part: Augmenter, item: Row, model: Scripted) -> list[Row | Drop | Skip]:
     context = StepContext("datasets.x.steps[0]", 17, PACKS, Path(), llm=model)
-    results: Iterable[Row | Drop | Skip] = asyncio.run(_all(part, item, context))
-    return list(results)
+    return list(asyncio.run(made_of(part, item, context)))
+
+
+def unguarded(cls: type[Augmenter], **options: Any) -> Augmenter:
+    """A part without its guards: for answers that are no text."""
+    off = {name: False for name in cls(**options).guarded() if name != "support"}
+    return cls(guards=off, **options)
 
 
 async def _all(part: Augmenter, item: Row, context: StepContext) -> Iterable[Row | Drop | Skip]:
@@ -128,8 +136,8 @@ def test_expand_takes_one_question_with_a_short_answer_of_train() -> None:
 
 def test_an_answer_that_is_empty_or_endless_rejects_the_row() -> None:
     for answer in ("", "   ", "x" * 4001):
-        with pytest.raises(RowFault, match="schema"):
-            run(Expand(), row("s/1", SCURVY), Scripted({"expand": {"answer": answer}}))
+        [drop] = run(Expand(), row("s/1", SCURVY), Scripted({"expand": {"answer": answer}}))
+        assert isinstance(drop, Drop) and drop.reason == "schema"
 
 
 # --- ask ---
@@ -154,12 +162,12 @@ def test_ask_makes_a_conversation_of_each_pair() -> None:
 
 def test_ask_bounds_the_number_of_pairs() -> None:
     model = Scripted(pairs(("What is a?", "A."), ("What is b?", "B."), ("What is c?", "C.")))
-    with pytest.raises(RowFault, match="schema"):
-        run(Ask(count=2, support=0), row("s/1", Text("a b c")), model)
+    [drop] = run(Ask(count=2, support=0), row("s/1", Text("a b c")), model)
+    assert isinstance(drop, Drop) and drop.reason == "schema"
     schema = model.asked[0]["schema"].model_json_schema()
     assert schema["properties"]["pairs"]["maxItems"] == 2 and schema["properties"]["pairs"]["minItems"] == 1
-    with pytest.raises(RowFault, match="schema"):
-        run(Ask(support=0), row("s/1", Text("a b c")), Scripted(pairs(("What is a?", " "))))
+    [drop] = run(Ask(support=0), row("s/1", Text("a b c")), Scripted(pairs(("What is a?", " "))))
+    assert isinstance(drop, Drop) and drop.reason == "schema"
 
 
 def test_ids_do_not_depend_on_what_was_refused() -> None:
@@ -197,7 +205,7 @@ def test_ids_do_not_depend_on_what_was_refused() -> None:
 )  # fmt: skip
 def test_a_question_stands_alone_in_every_language(language: str, refused: str, kept: str) -> None:
     model = Scripted(pairs((refused, "42"), (kept, "42")))
-    first, second = run(Ask(support=0), row("s/1", Text("x"), language=language), model)
+    first, second = run(Ask(support=0), row("s/1", Text("42"), language=language), model)
     assert isinstance(first, Drop) and first.reason == "not_standalone", refused
     assert isinstance(second, Row), second
 
@@ -209,6 +217,11 @@ def test_a_passage_that_is_too_long_is_skipped_unasked() -> None:
 
 
 # --- translate ---
+
+
+def lettered(*options: str) -> list[dict[str, str]]:
+    """Options as a model replies with them."""
+    return [{"letter": letter, "text": text} for letter, text in zip("ABCDEFGH", options, strict=False)]
 
 
 def test_translate_asks_the_pack_of_the_target_and_lets_each_language_fail_alone() -> None:
@@ -228,41 +241,58 @@ def test_translate_asks_the_pack_of_the_target_and_lets_each_language_fail_alone
     assert isinstance(spanish, Drop) and spanish.reason == "untranslated"
     assert isinstance(russian, Drop) and russian.reason == "schema"
     assert isinstance(japanese, Skip) and japanese.reason == "language_not_written"
-    assert [call["language"] for call in model.asked] == ["fr", "es", "ru"]
+    assert [call["step"] for call in model.asked] == [
+        "translate.fr", "translate.es", "translate.es.repair", "translate.ru",
+    ]  # fmt: skip
+    assert [call["language"] for call in model.asked] == ["fr", "es", "es", "ru"]
     assert "English" in shown(model) and model.asked[0]["prompt"].hash.startswith("fr/translate@")
     assert len({call["seed"] for call in model.asked}) == 3
 
 
 def test_translate_keeps_count_order_and_key_of_an_item() -> None:
-    answer = {"question": "Quelle vitamine ?", "options": ["Vitamine A", "Vitamine C", "Vitamine D"]}
-    model = Scripted({"translate.fr": answer | {"explanation": "", "context": ""}})
+    answer = {"question": "Quelle vitamine prévient le scorbut ?", "explanation": "", "context": ""}
+    model = Scripted({"translate.fr": answer | {"options": lettered("Vitamine A", "Vitamine C", "C. Vitamine D")}})
     [made] = run(Translate(into=("fr",)), row("s/1", ITEM), model)
     assert isinstance(made, Row)
-    assert made.body == Choice("Quelle vitamine ?", ("Vitamine A", "Vitamine C", "Vitamine D"), (1,))
+    assert made.body == Choice(answer["question"], ("Vitamine A", "Vitamine C", "Vitamine D"), (1,))
     for option in ITEM.options:
         assert option in shown(model)
+    a, c, d = lettered("Vitamine A", "Vitamine C", "Vitamine D")
     for options, reason in (
-        (["Vitamine A", "Vitamine C"], "schema"),
-        (["Vitamine A", "Vitamine C", "Vitamine D", "Vitamine E"], "schema"),
-        (["Vitamine A", "", "Vitamine D"], "schema"),
-        (["Vitamine A", "vitamine  a", "Vitamine D"], "repeated_option"),
+        ([a, c], "schema"),
+        ([a, c, d, {"letter": "D", "text": "Vitamine E"}], "schema"),
+        ([a, {"letter": "B", "text": ""}, d], "schema"),
+        (["Vitamine A", "Vitamine C", "Vitamine D"], "schema"),
+        ([a, {"letter": "B", "text": "Vitamine  A"}, d], "repeated_option"),
+        ([c, a, d], "options_order"),
+        ([a, a, d], "options_order"),
+        (lettered("Vitamine C", "Vitamine A", "Vitamine D"), "options_order"),
     ):
-        spoilt = Scripted({"translate.fr": answer | {"options": options, "explanation": "", "context": ""}})
+        spoilt = Scripted({"translate.fr": answer | {"options": options}})
         [drop] = run(Translate(into=("fr",)), row("s/1", ITEM), spoilt)
-        assert isinstance(drop, Drop) and drop.reason == reason, options
+        assert isinstance(drop, Drop) and drop.reason == reason, (options, drop)
+
+
+def test_a_letter_that_the_source_has_is_no_letter_of_an_option() -> None:
+    item = Choice("Which mould grows in lungs?", ("A. fumigatus", "Penicillium", "Rhizopus"), (0,))
+    answer = {"question": "Quelle moisissure pousse dans les poumons ?", "explanation": "", "context": ""}
+    said = answer | {"options": lettered("A. fumigatus", "B. Penicillium", "Rhizopus")}
+    [made] = run(Translate(into=("fr",)), row("s/1", item), Scripted({"translate.fr": said}))
+    assert isinstance(made, Row) and isinstance(made.body, Choice)
+    assert made.body.options == ("A. fumigatus", "Penicillium", "Rhizopus")
 
 
 def test_translate_carries_rationale_and_context_and_wants_them() -> None:
     told = Choice(ITEM.question, ITEM.options, (1,), explanation="Collagen needs it.", context="A sailor.")
     answer = {
-        "question": "Quelle ?",
-        "options": ["A", "C", "D"],
-        "explanation": "Le collagène.",
+        "question": "Quelle vitamine prévient le scorbut ?",
+        "options": lettered("Vitamine A", "Vitamine C", "Vitamine D"),
+        "explanation": "Le collagène en a besoin.",
         "context": "Un marin.",
     }
     [made] = run(Translate(into=("fr",)), row("s/1", told), Scripted({"translate.fr": answer}))
     assert isinstance(made, Row) and isinstance(made.body, Choice)
-    assert (made.body.explanation, made.body.context) == ("Le collagène.", "Un marin.")
+    assert (made.body.explanation, made.body.context) == ("Le collagène en a besoin.", "Un marin.")
     [drop] = run(Translate(into=("fr",)), row("s/1", told), Scripted({"translate.fr": answer | {"explanation": ""}}))
     assert isinstance(drop, Drop) and drop.reason == "schema"
     [bare] = run(Translate(into=("fr",)), row("s/1", ITEM), Scripted({"translate.fr": answer}))
@@ -332,7 +362,7 @@ def test_every_pack_brings_the_prompts(code: str) -> None:
             "ask": {"pairs": [{"question": "xxx", "answer": "x"}]},
             f"translate.{code}": {
                 "question": "xxx",
-                "options": list("abc"),
+                "options": lettered("a", "b", "c"),
                 "explanation": "",
                 "context": "",
             },
@@ -340,8 +370,11 @@ def test_every_pack_brings_the_prompts(code: str) -> None:
     )
     other = "fr" if code == "en" else "en"
     for part, body, language in (
-        (Expand(), SCURVY, code), (Explain(), ITEM, code), (Ask(support=0), Text("Iron."), code), (Translate(into=(code,)), ITEM, other),
-    ):  # fmt: skip
+        (unguarded(Expand), SCURVY, code),
+        (unguarded(Explain), ITEM, code),
+        (unguarded(Ask, support=0), Text("Iron."), code),
+        (unguarded(Translate, into=(code,)), ITEM, other),
+    ):
         [made] = run(part, row("s/1", body, language=language), model)
         assert isinstance(made, Row) and made.language == code
 
@@ -373,25 +406,30 @@ def _strings(schema: Any, name: str = "") -> Iterable[tuple[str, dict[str, Any]]
 
 
 def test_terms_tell_a_pair_of_the_passage_from_gibberish_in_every_language():
-    from langmill_plugins.augmenters.ask import _terms
+    from langmill_plugins.guards.claims import terms
 
     folder = Path(__file__).parents[2] / "recipes" / "data"
     for language in ("en", "fr", "es", "ru", "zh", "ja", "ko"):
-        spaced = language not in ("zh", "ja", "ko")
+        pack = PACKS[language]
         passages = [
             json.loads(line)["text"] for line in (folder / f"passages.{language}.jsonl").read_text("utf-8").splitlines()
         ]
         for passage in passages:
-            half = _terms(passage[: len(passage) // 2], spaced)
-            assert half <= _terms(passage, spaced) and len(half) > 10
-        assert not _terms("jonc-jonc-joncj", spaced) & _terms(passages[0], spaced)
+            half = terms(passage[: len(passage) // 2].rsplit(maxsplit=1)[0], pack)
+            assert half <= terms(passage, pack) and len(half) > 10
+        assert not terms("jonc-jonc-joncj", pack) & terms(passages[0], pack)
 
 
 # --- before a run: what is expected ---
 
 EXPLAINED = {"explanation": "Vitamin C is needed to make collagen, and scurvy is what comes of its lack."}
 TRANSLATED = {"question": "Qu'est-ce qui cause le scorbut ?", "answer": "Un manque de vitamine C."}
-CHOSEN = {"question": "Quelle vitamine ?", "options": ["A", "C", "D"], "explanation": "", "context": ""}
+CHOSEN = {
+    "question": "Quelle vitamine prévient le scorbut ?",
+    "options": lettered("Vitamine A", "Vitamine C", "Vitamine D"),
+    "explanation": "",
+    "context": "",
+}
 PASSAGE = "Scurvy follows a lack of vitamin C. Collagen fails and wounds heal badly. Fresh fruit cures it within days."
 FORETOLD = {
     "expand": (Expand(), SCURVY, "en", {"expand": {"answer": "A lack of vitamin C, over weeks or months."}}),

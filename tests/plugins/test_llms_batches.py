@@ -194,7 +194,7 @@ run: {{workers: 1}}
 sources:
   qa: {{use: jsonl, path: rows.jsonl, body: chat, license: CC0-1.0}}
 datasets:
-  open: {{from: [qa], steps: [{{use: expand}}]}}
+  open: {{from: [qa], steps: [{{use: expand, guards: false}}]}}
 """
 LITELLM = 'llm: {{model: openai/x, api_base: "{}", batch: true, prices: {{input: 1, output: 3, batch: 0.5}}}}'
 

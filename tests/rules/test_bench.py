@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 import urllib.error
@@ -14,11 +15,18 @@ from typing import Any
 
 import pytest
 
+from langmill.api import Drop
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.append(str(SCRIPTS))
 server = importlib.import_module("bench.server")
 faults = importlib.import_module("bench.faults")
 section = importlib.import_module("bench.section")
+pairs = importlib.import_module("bench.guard_pairs")
+guard_clean = importlib.import_module("bench.guard_clean")
+guard_faults = importlib.import_module("bench.guard_faults")
+guard_planted = importlib.import_module("bench.guard_planted")
+guard_numbers = importlib.import_module("bench.guard_numbers")
 
 
 def ask(provider: Any, row: int, **fields: Any) -> tuple[int, Any]:
@@ -94,9 +102,106 @@ def test_a_missed_goal_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert section.finish([found], True, None) == 0
 
 
-@pytest.mark.parametrize("name", ["bench_llm.py", "bench_start.py"])
+@pytest.mark.parametrize("name", ["bench_guards.py", "bench_llm.py", "bench_start.py"])
 def test_a_benchmark_says_what_it_does(name: str) -> None:
     run = subprocess.run([sys.executable, str(SCRIPTS / name), "--help"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "--quick" in run.stdout
     assert "--json" in run.stdout
+
+
+# --- faults that the guards are measured by ---------------------------------------------------------------------------
+
+SPANISH = pairs.Pair(
+    "made-up", "en", "es", "text",
+    "Give at least 0.5 mg of IL-6 to 25% of the two groups, not on the left arm, for 14 days. It is 12,000 in all.",
+    "Dar al menos 0,5 mg de IL-6 al 25 % de los dos grupos, no es en el brazo izquierdo, durante 14 días. Son 12.000 en total.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("digits dropped", "0,5 |25 % |14 |12.000 ", ""),
+        ("decimal moved", "0,5|25|14", "5|0,05|250|140"),
+        ("thousands", "12.000", "12"),
+        ("unit changed", "mg|días", "g|µg|horas|semanas"),
+        ("unit dropped", " mg| días", ""),
+        ("percent dropped", " %", ""),
+        ("word changed", "dos", "tres|cuatro|cinco|seis|siete|ocho|nueve|diez"),
+        ("negation dropped", "no ", ""),
+        ("side swapped", "izquierdo", "derecho"),
+        ("comparison turned", "al menos", "como máximo"),
+        ("name changed", "IL-6", r"IL-\d"),
+    ],
+)
+def test_a_planted_fault_is_the_one_that_it_is_called(kind: str, before: str, after: str) -> None:
+    for fault in guard_faults.plant(kind, [SPANISH]):
+        was, now = SPANISH.target, fault.pair.target
+        assert fault.sound == SPANISH and was != now
+        assert any(
+            re.fullmatch(f"{re.escape(was[:start])}(?:{after}){re.escape(was[start + len(word) :])}", now)
+            or re.sub(" +", " ", was[:start] + was[start + len(word) :]) == now
+            for word in before.split("|")
+            for start in range(len(was))
+            if was.startswith(word, start)
+        ), now
+
+
+def test_faults_are_the_same_for_the_same_seed() -> None:
+    once, again, other = (
+        [fault.now for fault in guard_faults.plant("digit changed", [SPANISH] * 5, seed)] for seed in (17, 17, 18)
+    )
+    assert once == again != other
+
+
+def test_nothing_is_planted_that_leaves_the_meaning() -> None:
+    def planted(kind: str, source: str, target: str) -> list[str]:
+        pair = SPANISH._replace(source=source, target=target)
+        return [fault.pair.target for fault in guard_faults.plant(kind, [pair])]
+
+    assert planted("digits dropped", "In a week", "En 7 días") == []  # the source says it otherwise
+    assert planted("digits dropped", "5 mg once", "5 mg una vez, solo 5 mg") == []  # it stands there once more
+    assert planted("digit changed", "1.0 g", "1,0 g")[0] not in ("1 g", "1,00 g")
+    assert planted("negation dropped", "It is rare.", "No es frecuente.") == []
+    assert planted("negation dropped", "Not only that.", "No solo es eso.") == []
+    assert planted("unit dropped", "A man of 65 years", "Un hombre de 65 años") == []
+    assert planted("comparison turned", "at least 5 and at most 9", "al menos 5 y como máximo 9") == []
+
+
+def test_numbers_in_names_are_none() -> None:
+    assert guard_numbers.tokens("COVID-19, IL-6, 2019-nCoV, H1N1, CD4, B12, 10.1038/s41, www.x.org/12, (1) one") == ()
+    found = guard_numbers.tokens("٥٠ ملغ، 12岁, 1 500 mg, 120/80")
+    assert [token.digits for token in found] == ["50", "12", "1500", "120", "80"]
+
+
+def test_reviewed_alarms_are_few_and_say_why() -> None:
+    for name, segments in guard_clean.reviewed().items():
+        assert name in pairs.PAIRS
+        assert sum(map(len, segments.values())) <= 100
+        assert all(why for reasons in segments.values() for why in reasons.values())
+
+
+def test_real_errors_of_the_data_are_set_apart_and_both_figures_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    some = [SPANISH._replace(id=str(number)) for number in range(4)]
+    said = {"0": ["changed_number"], "1": ["changed_number", "too_long"]}
+    monkeypatch.setattr(guard_clean, "PAIRS", {"made-up": None})
+    monkeypatch.setattr(guard_clean, "SHIFTED", {})
+    monkeypatch.setattr(guard_clean, "pairs", lambda name, data: some)
+    monkeypatch.setattr(guard_clean, "check", lambda pair: [Drop(reason) for reason in said.get(pair.id, [])])
+    monkeypatch.setattr(guard_clean, "reviewed", lambda: {"made-up": {"1": {"changed_number": "wrong_number"}}})
+    figures = guard_clean.clean(False, tmp_path, tmp_path).figures["made-up"]
+    assert (figures["raw"]["doses"], figures["apart"]["doses"]) == (0.5, 0.25)
+    assert (figures["raw"]["any"], figures["apart"]["any"], figures["set_apart"]) == (0.5, 0.5, 1)
+
+
+def test_faults_are_planted_in_sound_pairs_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    some = [SPANISH._replace(id=str(number)) for number in range(6)]
+    monkeypatch.setattr(guard_planted, "translations", lambda language, data: some)
+    monkeypatch.setattr(guard_planted, "pairs", lambda name, data: [])
+    monkeypatch.setattr(guard_planted, "sound", lambda pair: int(pair.id) % 2 == 0)
+    found = list(guard_planted.planted_in("side swapped", "es", 9, tmp_path))
+    assert sorted(fault.sound.id for fault in found) == ["0", "2", "4"]
+    assert len(list(guard_planted.planted_in("side swapped", "es", 2, tmp_path))) == 2

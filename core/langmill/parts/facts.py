@@ -150,7 +150,9 @@ class NumberFacts(Section):
         default_factory=dict, description="numbers written out, each of which another language must have, too"
     )
     hints: Mapping[Phrase, Value | tuple[Value, ...]] = Field(
-        default_factory=dict, description="words that may stand for a number and need not: once, both, half, double"
+        default_factory=dict,
+        description="words that may stand for a number and need not: once, both, half, double; [] for one that is no number "
+        "and only holds a word or a numeral",
     )
     scales: Mapping[Phrase, int] = Field(
         default_factory=dict, description="what multiplies the number before it: hundred, thousand, 万"
@@ -164,7 +166,8 @@ class NumberFacts(Section):
         (), description="what makes a number of one single numeral beside it, units apart: 次, 种, 第_"
     )
     months: Mapping[Phrase, Annotated[int, Field(ge=1, le=12)]] = Field(
-        default_factory=dict, description="names of months"
+        default_factory=dict,
+        description="names of months; one that stands in hints, too (may), is a month only before a number",
     )
     minus: tuple[Phrase, ...] = Field((), description="words for the sign before a number")
     ranges: tuple[str, ...] = Field(
@@ -201,7 +204,12 @@ class CueFacts(Section):
 
     negation: tuple[Phrase, ...] = Field((), description="words that negate whatever they stand with: not, no, without")
     softer: tuple[Phrase, ...] = Field(
-        (), description="words that another language may have a negation for, and need not: unable, lack, except"
+        (),
+        description="words that another language may have a negation for, and need not: unable, lack, except. "
+        "A word in both lists (nobody, where one says that nobody does not) is firm where its clause has no other firm one",
+    )
+    neutral: tuple[Phrase, ...] = Field(
+        (), description="phrases that hold a negation and deny nothing: not only, no doubt, 不过"
     )
     left: tuple[Phrase, ...] = Field((), description="words for the left side of the body")
     right: tuple[Phrase, ...] = Field((), description="words for the right side of the body")
@@ -222,6 +230,10 @@ class CueFacts(Section):
     conclusion: tuple[Annotated[str, AfterValidator(_regex)], ...] = Field(
         (),
         description="how a rationale names the right option, with {option} for its letter or words; regular expressions",
+    )
+    judged: tuple[Annotated[str, AfterValidator(_regex)], ...] = Field(
+        (),
+        description="how a rationale calls what an option says right, be it the answer or not; regular expressions as in conclusion",
     )
 
 

@@ -214,8 +214,15 @@ PROMPTS: dict[str, dict[str, object]] = {
     "expand": {"question": "Q", "answer": "A"},
     "ask": {"passage": "P", "count": 2},
     "translate": {"source": "S", "question": "Q", "answer": "A"},
-    "translate_choice": {"source": "S", "question": "Q", "options": ["X", "Y"], "explanation": "", "context": ""},
+    "translate_choice": {
+        "source": "S",
+        "question": "Q",
+        "options": [{"letter": "A", "text": "X"}, {"letter": "B", "text": "Y"}],
+        "explanation": "",
+        "context": "",
+    },
     "explain": {"question": "Q", "options": ["A. X", "B. Y"], "answer": "A. X", "context": ""},
+    "judge": {"source": "S", "text": "T"},
     "choice": {"question": "Q", "options": ["A. X", "B. Y"], "context": "", "several": False},
     "choice_short": {"question": "Q", "options": ["A. X", "B. Y"], "context": "", "several": False},
 }

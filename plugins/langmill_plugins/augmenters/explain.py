@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
-from langmill.api import Augmenter, Choice, Drop, Row, Skip, StepContext
+from langmill.api import Choice, Drop, Field, Pack, Prompt, Row, Skip, StepContext
+from langmill_plugins.augmenters.guarded import Guarded, Guards, Unit, watched
 from langmill_plugins.augmenters.replies import JSON, Answer, Reply
 
 # Characters of English: doctors take 570 in the mean (CasiMedicos), models that reason at length 2,400.
@@ -19,15 +20,23 @@ class Explanation(Reply):
     explanation: Answer
 
 
-class Explain(Augmenter):
+class ExplanationGuards(Guards):
+    """The guards over the rationale of an answer that is known."""
+
+    conclusion: bool = Field(True, description="it comes to the right answer and calls no other one right")
+
+
+class Explain(Guarded):
     """Has a model explain why the known answer of a multiple-choice item is right.
 
     Acts on items without an explanation and asks the prompt `explain` of the row's language. The child, called
     `…/explain`, has the explanation; its question, options and answers are its parent's own. It says all that the parent
-    says, so recipes usually set `keep: skipped`.
+    says, so recipes usually set `keep: skipped`. An explanation that calls another option right is rejected as
+    `argues_for_another`, one that never comes to the answer as `no_conclusion`, and others by the guard that found the first fault.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Choice,)
+    guards: ExplanationGuards = watched(ExplanationGuards)
 
     def takes(self, row: Row) -> bool:
         """An item without an explanation."""
@@ -39,15 +48,23 @@ class Explain(Augmenter):
         assert isinstance(body, Choice)
         pack = context.pack(row.language)
         options = pack.lettered(body.options)
+        answer = "\n".join(options[index] for index in body.answers)
         prompt = pack.render(
-            "explain",
-            question=body.question,
-            options=options,
-            answer="\n".join(options[index] for index in body.answers),
-            context=body.context or "",
+            "explain", question=body.question, options=options, answer=answer, context=body.context or ""
         )
-        reply = await context.ask(row, "explain", prompt, Explanation)
-        return [row.child("explain", replace(body, explanation=reply.value.explanation), marks=reply.marks)]
+
+        def read(said: Explanation) -> list[Unit]:
+            return [Unit(said.explanation, self._faults(said.explanation, body, pack, prompt, context))]
+
+        source = "\n".join(filter(None, (body.context, body.question, *options, "", answer)))
+        done = await self.written(row, "explain", prompt, Explanation, context, read, source=source)
+        return [done.child(row, "explain", replace(body, explanation=done.reply.sound().value.explanation))]
+
+    def _faults(self, said: str, body: Choice, pack: Pack, prompt: Prompt, context: StepContext) -> list[Drop]:
+        from langmill_plugins.guards.pairs import explained
+
+        asked = self.asked(context, prompt, [body.question, *pack.lettered(body.options), body.context or ""])
+        return explained(said, body.options, body.answers, pack, self.guards.on(), asked)
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """A paragraph or several."""

@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from pydantic import BaseModel, PrivateAttr, StringConstraints, create_model
 from pydantic import Field as Bounds
-from pydantic import create_model
 
-from langmill.api import Augmenter, Chat, Choice, Drop, Field, Row, RowFault, Skip, StepContext, words
+from langmill.api import (
+    Chat,
+    Choice,
+    Context,
+    Drop,
+    Field,
+    FollowUp,
+    MissingInput,
+    Pack,
+    Prompt,
+    Row,
+    Skip,
+    StepContext,
+    words,
+)
+from langmill_plugins.augmenters.agreement import Agreement, disagreement
+from langmill_plugins.augmenters.guarded import PASSED, SECOND, Guarded, Guards, Terms, Unit, times, watched
 from langmill_plugins.augmenters.replies import JSON, Answer, Maybe, Option, Pair, Question, Reply, single_turn
 
+if TYPE_CHECKING:
+    from langmill_plugins.guards.names import Glossary
+    from langmill_plugins.guards.pairs import Piece
+
+Letter = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4)]
 SHORTER, LONGER = 0.65, 1.4  # a translation's length, of what the two languages take: genres and translators differ
+
+
+class TranslationGuards(Guards):
+    """The guards over a translation, piece by piece. Each can be switched off, and the card says so."""
+
+    numbers: bool = Field(True, description="every number is there, none is new")
+    units: bool = Field(True, description="units, how often and which way a drug is given; exact conversions may pass")
+    negation: bool = Field(True, description="no negation is gone or new")
+    sides: bool = Field(True, description="left stays left")
+    comparisons: bool = Field(True, description="at least does not become at most")
+    names: bool = Field(True, description="names and codes of genes, drugs and the like stay")
+    length: bool = Field(True, description="as long as translations between the two languages are")
+    untranslated: bool = Field(True, description="nothing is left in the other language, no two options became one")
+    options: bool = Field(True, description="options keep their number and their order")
+    keep: Terms = Field((), description="terms that must stay as they are")
+    glossary: str | None = Field(None, description="CSV of terms and their translations, a path beside the recipe")
+
+
+class TranslationAgreement(Agreement):
+    """Further translations, or one back into the language it came from. A model at temperature 0 agrees with itself."""
+
+    back_translation: bool = Field(
+        False,
+        description="in place of further answers, have the answer translated back and hold that against the source",
+    )
+
+
+class Lettered(Reply):
+    """An option under its letter."""
+
+    letter: Letter
+    text: Option
 
 
 class Item(Reply):
     """A multiple-choice item."""
 
     question: Question
-    options: list[Option]
+    options: list[Lettered]
     explanation: Maybe
     context: Maybe
 
@@ -30,20 +85,96 @@ def _item(options: int, explained: bool, grounded: bool) -> type[Item]:
     return create_model(
         "Item",
         __base__=Item,
-        options=(list[Option], Bounds(min_length=options, max_length=options)),
+        options=(list[Lettered], Bounds(min_length=options, max_length=options)),
         explanation=(Answer if explained else Maybe, ...),
         context=(Answer if grounded else Maybe, ...),
     )
 
 
-class Translate(Augmenter):
+@dataclass(frozen=True)
+class _Task:
+    """A body to be translated from one language into another."""
+
+    body: Chat | Choice
+    source: Pack
+    target: Pack
+
+    def letters(self) -> tuple[str, ...]:
+        """The letters of an item's options. Raises MissingInput when the target's pack has too few."""
+        assert isinstance(self.body, Choice)
+        self.target.lettered(self.body.options)
+        return tuple(self.target.letters((index,)) for index in range(len(self.body.options)))
+
+    def question(self) -> tuple[Prompt, type[BaseModel]]:
+        """What a model is asked, and the shape of its answer."""
+        body, name = self.body, self.source.identity.native_name
+        if isinstance(body, Chat):
+            return self.target.render("translate", source=name, question=body.question, answer=body.answer), Pair
+        letters = self.letters()
+        prompt = self.target.render(
+            "translate_choice",
+            source=name,
+            question=body.question,
+            options=[{"letter": letter, "text": text} for letter, text in zip(letters, body.options, strict=True)],
+            explanation=body.explanation or "",
+            context=body.context or "",
+        )
+        return prompt, _item(len(letters), bool(body.explanation), bool(body.context))
+
+    def made(self, said: Any) -> Chat | Choice:
+        """The body that an answer makes: the key is the source's own, and options are without letters."""
+        if isinstance(self.body, Chat):
+            return Chat.of(said.question, said.answer)
+        return Choice(
+            said.question,
+            tuple(self._bare(option, source) for option, source in zip(said.options, self.body.options, strict=True)),
+            self.body.answers,
+            said.explanation if self.body.explanation else None,
+            said.context if self.body.context else None,
+        )
+
+    def _bare(self, option: Lettered, source: str) -> str:
+        """An option's text; its letter is no part of it, unless it was in the source: A. fumigatus."""
+        mark = self.target.need("choice").option.format(letter=option.letter, text="")
+        return option.text if source.startswith(mark) else option.text.removeprefix(mark)
+
+    def pieces(self, new: Chat | Choice) -> tuple[list[Piece], list[Piece]]:
+        """The source's pieces beside those of a translation, and the options of both."""
+        from langmill_plugins.guards.pairs import Piece
+
+        old = self.body
+        if isinstance(old, Chat) or isinstance(new, Chat):
+            assert isinstance(old, Chat) and isinstance(new, Chat)
+            return [Piece("question", old.question, new.question), Piece("answer", old.answer, new.answer)], []
+        pieces = [
+            Piece("context", old.context or "", new.context or ""),
+            Piece("question", old.question, new.question),
+            Piece("explanation", old.explanation or "", new.explanation or ""),
+        ]
+        options = [
+            Piece(f"option {letter}", *pair)
+            for letter, *pair in zip(self.letters(), old.options, new.options, strict=True)
+        ]
+        return [piece for piece in pieces if piece.source or piece.name == "question"], options
+
+    def misplaced(self, said: Any) -> list[Drop]:
+        """Options that are not under their own letters, in order."""
+        from langmill_plugins.guards.choices import in_order
+
+        if isinstance(self.body, Chat):
+            return []
+        return in_order([option.letter for option in said.options], self.target, len(self.body.options))
+
+
+class Translate(Guarded):
     """Has a model translate conversations and multiple-choice items into each language of `into`.
 
     Asks the prompts `translate` and `translate_choice` of the *target* language, so that a pack brings all that its
     language needs. A row is not translated into its own language, nor is a translation translated again. Each language fails
-    alone: `untranslated` when the question came back as it was, `repeated_option` when two options became one. Skipped
-    are conversations with a system message or more than one turn (`not_single_turn`) and rows longer than `most_characters`
-    (`row_too_long`). Children are called `…/translate.CODE`; answers keep their places.
+    alone, by the guard that found the first fault: `changed_number`, `changed_unit`, `changed_negation`, `options_order`,
+    `wrong_language`, `untranslated` and so on, with all that was found in the detail. Skipped are conversations with a system
+    message or more than one turn (`not_single_turn`) and rows longer than `most_characters` (`row_too_long`). Children are called
+    `…/translate.CODE`; answers keep their places.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Chat, Choice)
@@ -51,6 +182,12 @@ class Translate(Augmenter):
         description="codes of the languages to translate into"
     )
     most_characters: int = Field(3000, ge=1, description="longest row, in characters, that is translated")
+    guards: TranslationGuards = watched(TranslationGuards)
+    agreement: TranslationAgreement | None = Field(
+        None, description="hold a translation against further ones, or against one back into its language"
+    )
+
+    _glossaries: dict[tuple[str, str], Glossary] = PrivateAttr(default_factory=dict)
 
     def takes(self, row: Row) -> bool:
         """An original that has somewhere to go."""
@@ -64,13 +201,111 @@ class Translate(Augmenter):
         if length > self.most_characters:
             return [Skip("row_too_long", f"{length} characters, most {self.most_characters}")]
         codes = [code for code in dict.fromkeys(self.into) if code != row.language]
-        jobs: list[Awaitable[Row]] = [_translate(row, code, context) for code in codes]
+        jobs: list[Awaitable[Row]] = [self._into(code, row, context) for code in codes]
         return await context.gather(jobs)
+
+    async def _into(self, code: str, row: Row, context: StepContext) -> Row:
+        assert isinstance(row.body, Chat | Choice)
+        step, task = f"translate.{code}", _Task(row.body, context.pack(row.language), context.pack(code))
+        prompt, schema = task.question()
+
+        def read(said: Any) -> list[Unit]:
+            new = task.made(said)
+            return [Unit(words(new), [*task.misplaced(said), *self._faults(task, new, prompt, context)])]
+
+        async def further(said: Any) -> Sequence[Drop]:
+            return await self._disagreement(said, row, step, task, context)
+
+        done = await self.written(
+            row,
+            step,
+            prompt,
+            schema,
+            context,
+            read,
+            source=words(row.body),
+            language=code,
+            further=further if self.agreement else None,
+        )
+        return done.child(row, step, task.made(done.reply.sound().value), language=code)
+
+    def _faults(self, task: _Task, new: Chat | Choice, prompt: Prompt, context: StepContext) -> list[Drop]:
+        from langmill_plugins.guards.pairs import faults
+
+        pieces, options = task.pieces(new)
+        asked, on = self.asked(context, prompt, [piece.source for piece in (*pieces, *options)]), self.guards.on()
+        found = faults(
+            pieces,
+            options,
+            task.source,
+            task.target,
+            on,
+            asked,
+            keep=self.guards.keep,
+            glossary=self._glossary(task, context),
+        )
+        asked_for = pieces[[piece.name for piece in pieces].index("question")]
+        if "untranslated" in on and asked_for.source.split() == asked_for.target.split():
+            found.insert(0, Drop("untranslated", f"question: as in the source: {asked_for.target[:150]}"))
+        return found
+
+    async def _disagreement(self, said: Any, row: Row, step: str, task: _Task, context: StepContext) -> Sequence[Drop]:
+        assert self.agreement is not None
+        new = task.made(said)
+
+        async def again(number: int) -> str:
+            prompt, schema = task.question()
+            reply = await context.ask(row, step, prompt, schema, language=task.target.code, sample=number)
+            return words(task.made(reply.value))
+
+        async def back(number: int) -> str:
+            home = _Task(new, task.target, task.source)
+            prompt, schema = home.question()
+            reply = await context.ask(row, f"{step}.back", prompt, schema, language=task.source.code)
+            return words(home.made(reply.value))
+
+        least = self.agreement.least
+        if self.agreement.back_translation:
+            return await disagreement(words(task.body), task.source, least, 1, back)
+        return await disagreement(words(new), task.target, least, self.agreement.n, again)
+
+    def _glossary(self, task: _Task, context: StepContext) -> Glossary | None:
+        """The terms of a pair of languages, read once. Raises MissingInput when the file is not there."""
+        from langmill_plugins.guards.names import Glossary
+
+        if self.guards.glossary is None:
+            return None
+        pair = task.source.code, task.target.code
+        if pair not in self._glossaries:
+            self._glossaries[pair] = Glossary.read(self.files(context)[0], *pair)
+        return self._glossaries[pair]
+
+    def files(self, context: Context) -> list[Path]:
+        """The glossary, when there is one. Raises MissingInput when it is not there."""
+        if self.guards.glossary is None:
+            return []
+        path = context.path(self.guards.glossary)
+        if not path.is_file():
+            raise MissingInput(f"{context.place}.guards.glossary: nothing at '{self.guards.glossary}' ({path})")
+        return [path]
+
+    def followed(self, row: Row, step: str, language: str, context: StepContext) -> Iterable[FollowUp]:
+        """Further translations, too, or the one back."""
+        yield from super().followed(row, step, language, context)
+        if self.agreement and not step.endswith((*SECOND, ".repair")):
+            back = self.agreement.back_translation
+            size = self.answer_size(row, row.language if back else language, context)
+            yield FollowUp(
+                self.models()[0], f"{step}.back" if back else step, size, times(PASSED, 1 if back else self.agreement.n)
+            )
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """The row's own length, as its language and the other one take room."""
         ratio = context.pack(language).size.of_english / context.pack(row.language).size.of_english
-        parts = 2 if isinstance(row.body, Chat) else 4 + len(row.body.options) if isinstance(row.body, Choice) else 0
+        # An option comes with its letter.
+        parts = (
+            2 if isinstance(row.body, Chat) else 4 + 2 * len(row.body.options) if isinstance(row.body, Choice) else 0
+        )
         length = ratio * len(words(row.body))
         return JSON * parts + SHORTER * length, JSON * parts + LONGER * length
 
@@ -99,48 +334,3 @@ class Translate(Augmenter):
 
 def _translated(row: Row) -> bool:
     return any(part.startswith("translate.") for part in row.id.split("/"))
-
-
-async def _translate(row: Row, code: str, context: StepContext) -> Row:
-    pack, source, step = context.pack(code), context.pack(row.language).identity.native_name, f"translate.{code}"
-    if isinstance(row.body, Choice):
-        body = row.body
-        prompt = pack.render(
-            "translate_choice",
-            source=source,
-            question=body.question,
-            options=list(body.options),
-            explanation=body.explanation or "",
-            context=body.context or "",
-        )
-        schema = _item(len(body.options), bool(body.explanation), bool(body.context))
-        answer = await context.ask(row, step, prompt, schema, language=code)
-        item = answer.value
-        _changed(body.question, item.question)
-        _distinct(item.options)
-        new = Choice(
-            item.question,
-            tuple(item.options),
-            body.answers,
-            item.explanation if body.explanation else None,
-            item.context if body.context else None,
-        )
-        return row.child(step, new, language=code, marks=answer.marks)
-    question, text = single_turn(row) or ("", "")
-    prompt = pack.render("translate", source=source, question=question, answer=text)
-    reply = await context.ask(row, step, prompt, Pair, language=code)
-    _changed(question, reply.value.question)
-    return row.child(step, Chat.of(reply.value.question, reply.value.answer), language=code, marks=reply.marks)
-
-
-def _changed(before: str, after: str) -> None:
-    if before.split() == after.split():
-        raise RowFault("untranslated", after[:200])
-
-
-def _distinct(options: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for option in options:
-        if (wording := " ".join(option.casefold().split())) in seen:
-            raise RowFault("repeated_option", option)
-        seen.add(wording)

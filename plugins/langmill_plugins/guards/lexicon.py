@@ -103,31 +103,31 @@ class _Phrase(NamedTuple):
         before, after = said.startswith("_"), said.endswith("_")
         said = said.strip("_").strip()
         text = plain(said.strip("*"))
-        return cls(text, kind, value, said.startswith("*") or not _spaced(text[0]),
-                   said.endswith("*") or not _spaced(text[-1]), before, after)  # fmt: skip
+        return cls(text, kind, value, said.startswith("*") or not spaced(text[0]),
+                   said.endswith("*") or not spaced(text[-1]), before, after)  # fmt: skip
 
     def stands(self, text: str, start: int, end: int) -> bool:
         """Whether it stands there by itself, and is not a piece of a longer word."""
-        return (self.free_left or not start or not _spaced(text[start - 1])) and (
-            self.free_right or end == len(text) or not _spaced(text[end])
+        return (self.free_left or not start or not spaced(text[start - 1])) and (
+            self.free_right or end == len(text) or not spaced(text[end])
         )
 
 
 @lru_cache(maxsize=1 << 14)
-def _spaced(letter: str) -> bool:
+def spaced(letter: str) -> bool:
     """Whether a letter is one of a script that parts words by spaces."""
     return unicodedata.category(letter)[0] in "LM" and not _UNSPACED.match(letter)
 
 
 GROUPS: Mapping[str, str] = dict.fromkeys(("word", "hint", "scale"), "number") | dict.fromkeys(
-    ("negation", "softer"), "negation"
+    ("negation", "softer", "neutral"), "negation"
 )
 """Kinds of which only the longest phrase counts; any other kind is a group of its own."""
 
 
 def phrases_of(pack: Pack) -> Iterator[tuple[str, str, Any]]:
     """Kind, phrase and value of all that a pack says. Kinds: word, hint, scale, month, minus, counter (sections numbers); unit,
-    per, frequency, route (units); negation, softer, left, right, comparison, name (cues)."""
+    per, frequency, route (units); negation, softer, neutral, left, right, comparison, name (cues)."""
     if numbers := pack.numbers:
         for kind, values in (("word", numbers.words), ("hint", numbers.hints), ("scale", numbers.scales)):
             for phrase, value in values.items():
@@ -141,7 +141,7 @@ def phrases_of(pack: Pack) -> Iterator[tuple[str, str, Any]]:
             yield from ((kind, phrase, value) for value, phrases in named.items() for phrase in phrases)
         yield from (("per", phrase, None) for phrase in units.per)
     if cues := pack.cues:
-        for kind in ("negation", "softer", "left", "right"):
+        for kind in ("negation", "softer", "neutral", "left", "right"):
             yield from ((kind, phrase, None) for phrase in getattr(cues, kind))
         words: Mapping[Any, tuple[str, ...]]
         for kind, words in (("comparison", cues.comparisons), ("name", cues.names)):
