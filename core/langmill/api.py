@@ -23,7 +23,7 @@ from langmill.errors import (
     missing_package,
     nearest,
 )
-from langmill.parts.contexts import Check, Context, Model, Reply, Schema, SourceContext, StepContext
+from langmill.parts.contexts import UNFIT, Check, Context, Model, Reply, Schema, SourceContext, StepContext
 from langmill.parts.filters import DatasetFilter, Facts, Filter, IndexedFilter, Signed
 from langmill.parts.kinds import (
     Augmenter,
@@ -97,6 +97,7 @@ def packaged_model(name: str, offline: bool = False) -> PackagedModel:
 __all__ = [
     "LLM",
     "SPLITS",
+    "UNFIT",
     "Answer",
     "Augmenter",
     "BatchItem",

@@ -20,7 +20,7 @@ GUARDS = {
     "options": ("options_count", "options_order", "repeated_option"),
 }  # fmt: skip
 """Guards by the reasons they give."""
-FACTS = frozenset({"numbers", "units", "negation", "sides", "comparisons", "names"})
+FACTS = frozenset({"numbers", "units", "negation", "sides", "comparisons", "names", "options"})
 """Guards that hold facts of one text against another's; alone over a copy, which is in one language."""
 
 

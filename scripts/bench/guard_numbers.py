@@ -134,6 +134,8 @@ def digit_changed(sides: Sides) -> Iterator[Edit]:
 
 def digits_dropped(sides: Sides) -> Iterator[Edit]:
     for token in _shared(sides):
+        if not token.digits.strip("0") or re.search(rf"[A-Za-z]-?{token.digits}(?!\d)", sides.target):
+            continue  # 10:00 is 10, and ACE2 says the 2 once more
         percent = re.compile(words.PERCENT).match(sides.target, token.end)
         yield Edit(token.start, percent.end() if percent else token.end, "")
 

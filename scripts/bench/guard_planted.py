@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from bench import guard_words as words
 from bench.guard_check import check, guard_of
 from bench.guard_faults import KINDS, Fault, plant
 from bench.guard_pairs import Pair, pairs
@@ -65,11 +67,33 @@ def _faults(kind: str, language: str, data: Path) -> Iterator[Fault]:
     some = translations(language, data)
     if plan := WHOLE.get(kind):
         chance = random.Random(f"17 {kind} {language}")
-        yield from plan(chance.sample(some, len(some)), chance, data)
+        if kind.startswith("option"):
+            some = some + pairs(f"copies-{language}", data)[: 2 * MANY]
+        yield from plan(
+            sorted(some, key=lambda pair: (pair.source_language == language, chance.random())), chance, data
+        )
         return
     yield from plant(kind, some)
     if kind not in ANYWHERE:
-        yield from plant(kind, pairs(f"copies-{language}", data))
+        copies = pairs(f"copies-{language}", data)
+        yield from plant(kind, copies)
+        if kind.startswith("word") and language in words.SPELLED:
+            yield from plant(kind, [spelled(pair) for pair in copies])
+
+
+def spelled(pair: Pair) -> Pair:
+    """A row beside its own copy, with single digits written out where the language counts with words."""
+    language = pair.target_language
+    table = words.NUMBERS[language]
+
+    def written(text: str) -> str:
+        return re.sub(rf"(?<![\d.,:/A-Za-z-])([2-9]) ?(?={words.SPELLED[language]})", said, text)
+
+    def said(digit: re.Match[str]) -> str:
+        return table[int(digit[1])].split("|")[0] + (" " if language == "ko" else "")
+
+    text, options = written(pair.source), tuple(map(written, pair.source_options))
+    return pair._replace(source=text, target=text, source_options=options, target_options=options)
 
 
 def planted(quick: bool, work: Path, data: Path) -> Section:

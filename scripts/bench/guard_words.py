@@ -34,6 +34,12 @@ COUNTED: Mapping[str, str] = {
     "ko": "(?= (?:가지|번|명|개|배|차례|달|시간|종류|사람|주|살|군데|잔|쌍|곳|단계|세대)|(?:번째|가지|차례))",
 }
 """What must follow a numeral in scripts without spaces for it to be one."""
+SPELLED: Mapping[str, str] = {
+    "zh": "[个种次周天名例项类倍]",
+    "ja": "[つ回人種個倍]",
+    "ko": "(?:가지|번|명|개|시간|달|배)(?![가-힣]월)",
+}
+"""What is counted with words as often as with digits."""
 
 SCALES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "en": (("million", "billion"), ("billion", "million"), ("thousand", "million"), ("hundred", "thousand")),

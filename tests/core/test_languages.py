@@ -98,6 +98,20 @@ def test_a_missing_section_switches_off_what_needs_it(folder: Path) -> None:
     assert faults_of(pack) == ["section 'choice' is missing"]
 
 
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("numbers", "numbers are compared by digits alone"),
+        ("units", "units are known by their symbols alone, frequencies and routes not at all"),
+        ("cues", "negations, sides and bounds in words are not compared"),
+    ],
+)
+def test_a_missing_section_of_facts_is_told_with_what_the_guards_do_without_it(
+    folder: Path, section: str, words: str
+) -> None:
+    assert faults_of(without(folder, section)) == [f"section '{section}' is missing: {words}"]
+
+
 def test_a_missing_prompt_names_those_there_are(folder: Path) -> None:
     (folder / "prompts/expand.jinja").unlink()
     pack = read_pack(folder)

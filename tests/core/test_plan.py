@@ -313,6 +313,26 @@ def test_the_table_is_aligned_and_at_most_100_characters_wide(priced):
     assert any(line.startswith("all ") for line in shown)
 
 
+def test_what_may_follow_an_answer_is_told_apart_and_widens_the_price(priced):
+    bare = planned(priced("{use: expand, guards: false, most_characters: 200}"))
+    judged = planned(priced("{use: expand, most_characters: 200, judge: {}}"))
+    assert not any(step.follows for step in bare.steps)
+    assert {step.step for step in judged.steps if step.follows} == {"expand repair", "expand judge"}
+    first = [step.calls for step in judged.steps if not step.follows]
+    assert first == [step.calls for step in bare.steps] and judged.dollars.high > 1.2 * bare.dollars.high
+    assert all(step.calls <= calls for step, calls in zip(_following(judged, "repair"), first, strict=True))
+    shown = lines(judged)
+    repair, judge = (
+        next(line for line in shown if line.startswith(f"  expand {name}")) for name in ("repair", "judge")
+    )
+    assert repair.split()[2].startswith("~") and judge.split()[2].startswith("~"), "no rows: they are counted above"
+    assert any(line.startswith("repair, judge and the like follow an answer") for line in shown)
+
+
+def _following(found: Planned, name: str) -> list[StepCost]:
+    return [step for step in found.steps if step.step.endswith(name)]
+
+
 def test_a_model_without_a_price_says_so_and_names_the_option(priced):
     found = planned(priced(EXPAND))
     bare = [StepCost(**{**vars(step), "dollars": None, "batch": None, "worst": None}) for step in found.steps]

@@ -104,6 +104,11 @@ SAME = [
         "fr": "Toutefois, environ 1,7 million de personnes, jeunes et vieilles, ont été malades pendant 2 ans.",
         "es": "Sin embargo, alrededor de 1,7 millones de personas, jóvenes y viejas, estuvieron enfermas dos años.",
     },
+    {
+        "en": "Half a million were ill for two and a half years, two dozen for a year and a half, some for two decades.",
+        "fr": "Un demi-million étaient malades pendant deux ans et demi, 24 pendant un an et demi, certains pendant 20 ans.",
+        "es": "Medio millón enfermaron durante dos años y medio, 24 durante un año y medio, algunos durante dos décadas.",
+    },
 ]  # fmt: skip
 PAIRS = [("en", "fr"), ("en", "es"), ("es", "fr"), ("fr", "en")]
 
@@ -122,6 +127,10 @@ def test_the_same_in_two_languages_raises_no_alarm(said: dict[str, str], here: s
         ("fr", "deux fois par jour", "trois fois par jour", "changed_frequency"),
         ("fr", "voie orale", "voie intraveineuse", "changed_route"),
         ("fr", "1 500 UI", "150 UI", "changed_number"),
+        ("fr", "1 500 UI", "1,5 UI", "changed_number"),
+        ("es", "1.500 UI", "1,5 UI", "changed_number"),
+        ("fr", "deux ans et demi", "deux ans", "changed_number"),
+        ("es", "dos años y medio", "tres años y medio", "changed_number"),
         ("fr", "quatre-vingt-dix-sept", "soixante-dix-sept", "changed_number"),
         ("fr", "n'ont pas reçu", "ont reçu", "changed_negation"),
         ("fr", "plus de 65", "moins de 65", "changed_comparison"),

@@ -1,4 +1,5 @@
-"""What the packs of Russian and Arabic say of numbers, units and small words: read, and held against English."""
+"""What the packs of Russian and Arabic, and the small one of Esperanto, say of numbers, units and small words: read, and held against
+English."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from langmill_plugins.guards.reading import read
 ROOT = Path(__file__).resolve().parents[2]
 PACKS = {code: read_pack(ROOT / "languages/langmill_languages" / code) for code in ("en", "ru")}
 PACKS["ar"] = read_pack(ROOT / "tests/outside/langmill_arabic/ar")
+PACKS["eo"] = read_pack(ROOT / "tests/outside/langmill_esperanto/eo")
 
 
 def numbers(text: str, code: str) -> list[tuple[Fraction, str]]:
@@ -105,8 +107,16 @@ FAULTS = [
     ("changed_negation", "with fever", "без лихорадки", "بدون حمى"),
     ("changed_side", "the left kidney", "правая почка", "الكلية اليمنى"),
     ("changed_comparison", "at least 5 days", "не более 5 дней", "ما لا يزيد عن 5 أيام"),
+    ("changed_side", "pain in the right lung", "боль в левом легком", "ألم في الرئة اليسرى"),
     ("changed_comparison", "over 65 years", "моложе 65 лет", "أقل من 65 عامًا"),
 ]
+
+
+def test_a_side_in_every_case_of_the_adjective_and_a_multiple():
+    assert changed("pain in the right lung", "боль в правом легком", "ru") == set()
+    assert changed("He has the right to know.", "Он пользуется правом знать.", "ru") == set()
+    assert changed("It is 30 times more active.", "Оно в 30 раз более активно.", "ru") == set()
+    assert "changed_comparison" in changed("It is 30 times more active.", "Оно в 30 раз менее активно.", "ru")
 
 
 @pytest.mark.parametrize(("reason", "source", "russian", "arabic"), FAULTS)
@@ -115,6 +125,23 @@ def test_what_changed_is_found(reason, source, russian, arabic):
     assert reason in changed(source, arabic, "ar")
 
 
-@pytest.mark.parametrize("code", ["ru", "ar"])
+@pytest.mark.parametrize(
+    ("source", "target", "wrong", "reason"),
+    [
+        ("0.5 mg twice daily", "0,5 mg dufoje tage", "0,5 mg trifoje tage", "changed_frequency"),
+        ("250 micrograms", "250 mikrogramoj", "250 miligramoj", "changed_unit"),
+        ("three weeks", "tri semajnoj", "kvar semajnoj", "changed_number"),
+        ("without fever", "sen febro", "kun febro", "changed_negation"),
+        ("However, nobody died.", "Tamen neniu mortis.", "Sendube ĉiuj mortis.", "changed_negation"),
+        ("the left kidney", "la maldekstra reno", "la dekstra reno", "changed_side"),
+        ("at least 5 days", "almenaŭ 5 tagojn", "maksimume 5 tagojn", "changed_comparison"),
+    ],
+)
+def test_a_few_facts_are_enough_to_begin_with(source, target, wrong, reason):
+    assert changed(source, target, "eo") == set()
+    assert reason in changed(source, wrong, "eo")
+
+
+@pytest.mark.parametrize("code", ["ru", "ar", "eo"])
 def test_the_packs_are_whole(code):
     assert faults_of(PACKS[code]) == []

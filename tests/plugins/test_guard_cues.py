@@ -6,6 +6,7 @@ import os
 import random
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -72,6 +73,62 @@ def test_phrases_that_negate_nothing_need_no_negation() -> None:
     assert reasons("Tell us whether or not it hurts.", "Díganos si duele.") == []
 
 
+@pytest.mark.parametrize(
+    ("languages", "source", "target"),
+    [
+        ("en zh", "However, the patient has no fever.", "不过，患者有发热。"),
+        ("en ja", "At least the patient has no fever.", "少なくとも患者に発熱がある。"),
+        ("en ko", "The patient constantly has no fever.", "환자는 끊임없이 열이 있다."),
+        ("en ru", "Nevertheless, the patient has no fever.", "Тем не менее у пациента лихорадка."),
+        ("en es", "However, the patient has no fever.", "Sin embargo, el paciente tiene fiebre."),
+    ],
+)
+def test_phrases_that_negate_nothing_answer_for_no_negation(languages: str, source: str, target: str) -> None:
+    assert reasons(source, target, languages) == ["changed_negation"]
+    back = " ".join(reversed(languages.split()))
+    assert reasons(target, source, back) == ["changed_negation"]
+
+
+def test_the_negation_of_a_bound_is_a_part_of_it() -> None:
+    """It neither needs an answer nor is one."""
+    assert reasons("no more than 5 mg", "hasta 5 mg") == []
+    assert reasons("under 12 years of age", "未满12岁", "en zh") == []
+    assert reasons("Do not take it under 12 years of age.", "未满12岁者请服用。", "en zh") == ["changed_negation"]
+
+
+def test_not_more_than_is_said_in_many_ways() -> None:
+    assert reasons("Adults may take no more than 4 g a day.", "Los adultos no pueden tomar más de 4 g al día.") == []
+    assert reasons("You may take no more than 4 g.", "On ne doit pas prendre plus de 4 g.", "en fr") == []
+    assert reasons("Do not take more than 5 mg.", "Tome no más de 5 mg.") == []
+    assert reasons("Do not take more than 5 mg.", "不要服用超过5毫克。", "en zh") == []
+    assert reasons("Do not take more than 5 mg.", "Tome más de 5 mg.") == ["changed_negation"]
+
+
+def test_a_pack_without_cues_is_not_held_to_them() -> None:
+    bare = replace(PACKS["fr"], cues=None, fingerprint="fr without cues")
+    source, target = "It is not safe to take over 5 mg.", "Il n'est pas sûr de prendre plus de 5 mg."
+    assert changed_cues(read(source, PACKS["en"]), read(target, bare)) == []
+    assert changed_cues(read(target, bare), read(source, PACKS["en"])) == []
+
+
+def test_thousands_of_negations_are_soon_compared() -> None:
+    many, fewer = read("not " * 3000, PACKS["en"]), read("no " * 2500, PACKS["es"])
+    assert len(changed_cues(many, fewer)) == 500
+
+
+def test_false_and_incorrect_deny() -> None:
+    """Which is false must not become which is true."""
+    assert reasons("Which statement is incorrect?", "¿Qué afirmación es falsa?") == []
+    assert reasons("Which statement is incorrect?", "¿Qué afirmación no es correcta?") == []
+    assert reasons("誤っているのはどれか。", "Which is true?", "ja en") == ["changed_negation"]
+    assert reasons("A false positive result", "假阳性结果", "en zh") == []
+
+
+def test_neither_and_nor_of_one_clause_are_one() -> None:
+    assert reasons("肝・脾を触知しない。", "Neither liver nor spleen is palpable.", "ja en") == []
+    assert reasons("肝・脾を触知する。", "Neither liver nor spleen is palpable.", "ja en") == ["changed_negation"]
+
+
 def test_a_negation_far_away_in_a_long_text_answers_for_none() -> None:
     there = "El paciente acude a la consulta con tos y fiebre alta desde hace varios días. " * 6
     here = "The patient comes to the clinic with cough and high fever for several days. " * 6
@@ -116,11 +173,22 @@ def test_a_side_left_out_is_no_fault() -> None:
         ("glucose ＜126", "glucemia < 126", "glucemia 126"),
         ("age &lt; 19 years", "edad <19 años", "edad >19 años"),
         ("more than 5 days", "> 5 días", "< 5 días"),
+        ("at least 60% alcohol", "al menos un 60 % de alcohol", "como máximo un 60 % de alcohol"),
+        ("over a dozen groups", "más de una docena de grupos", "menos de una docena de grupos"),
+        ("with more than 42.000 people", "con más de 42 000 personas", "con menos de 42 000 personas"),
     ],
 )
 def test_a_bound_that_points_the_other_way_is_told(source: str, target: str, wrong: str) -> None:
     assert reasons(source, target) == []
     assert reasons(source, wrong) == ["changed_comparison"]
+
+
+def test_a_bound_is_set_on_the_nearer_number() -> None:
+    source = "Exercise for 30 minutes or more, 2 times a week."
+    assert reasons(source, "30分以上の運動を2回/週", "en ja") == []
+    assert reasons(source, "30分以下の運動を2回/週", "en ja") == ["changed_comparison"]
+    assert reasons("two aged over 60, 2 between 51 and 60", "2例60岁以上, 2例51-60岁", "en zh") == []
+    assert reasons("Stay in a clean environment and up to 5 days.", "En un entorno limpio y hasta 5 días.") == []
 
 
 def test_a_bound_in_words_may_be_left_out() -> None:
@@ -142,8 +210,8 @@ def test_each_kind_can_be_switched_off() -> None:
         "No pain in the left arm for more than 5 days.",
         "Dolor en el brazo derecho durante menos de 5 días.",
     )
-    assert reasons(source, target) == ["changed_negation", "changed_side", "changed_comparison"]
-    assert reasons(source, target, negation=False) == ["changed_side", "changed_comparison"]
+    assert reasons(source, target) == ["changed_negation", "changed_comparison", "changed_side"]
+    assert reasons(source, target, negation=False) == ["changed_comparison", "changed_side"]
     assert reasons(source, target, sides=False) == ["changed_negation", "changed_comparison"]
     assert reasons(source, target, comparisons=False) == ["changed_negation", "changed_side"]
 
@@ -178,5 +246,5 @@ def test_real_translations_are_let_through_and_negations_taken_from_them_are_tol
             caught += bool(reasons(source[:start] + source[end:], target, f"en {language}"))
     assert alarms <= 0.04 * len(units)
     assert planted >= 20
-    # What a pack counts as softer (尚无, отсутствует) does not show that a negation of the source is gone.
-    assert caught >= 0.6 * planted
+    # What a pack counts as softer (缺, отсутствует) does not show that a negation of the source is gone.
+    assert caught >= 0.8 * planted

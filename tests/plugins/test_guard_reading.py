@@ -29,8 +29,8 @@ ENGLISH = pack(
     NumberFacts(
         decimal=".",
         words={"two": 2, "three": 3, "five": 5, "seven": 7, "nineteen": 19, "twenty": 20, "ninety": 90},
-        hints={"one": 1, "once": 1, "both": 2, "half": ("1/2", 2), "thirds": "1/3", "may": 5},
-        scales={"hundred": 100, "thousand": 1000, "million": 1000000},
+        hints={"one": 1, "once": 1, "both": 2, "half": ("1/2", 2), "and a half": "1/2", "dozen": 12, "thirds": "1/3", "may": 5},
+        scales={"hundred": 100, "thousand": 1000, "million": 1000000, "dozen": 12},
         joiners=("and", "-"),
         months={"january": 1, "march": 3, "may": 5},
         minus=("minus",),
@@ -39,7 +39,8 @@ ENGLISH = pack(
     UnitFacts(
         names={
             "mg": ("milligrams",), "d": ("day", "days"), "mo": ("month",), "a": ("year", "years"),
-            "%": ("percent",), "Cel": ("degrees celsius",),
+            "%": ("percent",), "Cel": ("degrees celsius",), "g": ("gram",),
+            "": ("gram negative",), "10.a": ("decades",),
             "dL": ("deciliter",),
         },
         per=("per", "a"),
@@ -65,7 +66,7 @@ CHINESE = pack(
         scales={"十": 10, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8, "億": 10**8},
         joiners=("零", "多"),
         words={"两": 2},
-        hints={"十二指肠": 12, "一般": ()},
+        hints={"十二指肠": 12, "一般": (), "半": "1/2"},
         counters=("个", "种", "例", "型", "第_"),
         ranges=("至",),
     ),
@@ -207,6 +208,26 @@ def test_a_range_and_a_list_share_unit_and_scale() -> None:
 )  # fmt: skip
 def test_a_number_and_its_unit_are_one_thing(text: str, unit: str) -> None:
     assert said(read(text, ENGLISH))[0] == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "numbers"),
+    [
+        ("two and a half years", ENGLISH, ["5/2 a"]), ("2 years and a half", ENGLISH, ["5/2 a"]),
+        ("a year and a half", ENGLISH, ["3/2 a"]), ("住院2天半", CHINESE, ["5/2 d"]), ("住院2天半年", CHINESE, ["2 d", "1/2 a"]),
+        ("two dozen", ENGLISH, ["24"]), ("dozen", ENGLISH, ["12"]), ("3 gram negative rods", ENGLISH, ["3"]),
+        ("in the second half of March", ENGLISH, ["1/2", "3"]),
+        ("two decades", ENGLISH, ["2 10.a"]), ("894cm-1的吸收", CHINESE, ["894 cm", "1"]),
+    ],
+)  # fmt: skip
+def test_halves_dozens_and_decades(text: str, language: Pack, numbers: list[str]) -> None:
+    assert said(read(text, language)) == numbers
+
+
+def test_a_conjunction_glued_to_digits_makes_no_name_of_them() -> None:
+    assert said(read("و26,494 و14", ARABIC)) == ["26494", "14"]
+    assert [name.key for name in read("كوفيد-19", ARABIC).names] == ["كوفيد19"]
+    assert said(read("و.08", ARABIC)) == ["2/25"]
 
 
 def test_a_year_is_no_gram_and_a_whole_word_no_symbol() -> None:

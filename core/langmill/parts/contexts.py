@@ -16,7 +16,8 @@ from langmill.parts.languages import Pack, Prompt
 from langmill.rows import Body, Drop, Mark, Message, Origin, Reject, Row, Skip, Split, split_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
-UNFIT = ("schema", "truncated", "empty", "refusal")  # reasons for which an answer to a repair is of no use
+UNFIT = ("schema", "truncated", "empty", "refusal")
+"""Reasons of answers that are of no use, whatever was asked."""
 EVAL = "eval"
 """In a step's ``against``: all data sets that eval: asks. No data set is called so."""
 
@@ -107,7 +108,9 @@ class Reply(Generic[Schema]):
     def sound(self) -> Reply[Schema]:
         """Itself. Raises RowFault, with every fault in its detail, when a check found any."""
         if self.faults:
-            raise RowFault(self.faults[0].reason, "; ".join(f"{fault.reason}: {fault.detail}" for fault in self.faults))
+            first, *more = self.faults
+            told = [first.detail, *(f"{fault.reason}: {fault.detail}" for fault in more)]
+            raise RowFault(first.reason, "; ".join(told))
         return self
 
 

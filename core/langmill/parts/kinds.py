@@ -115,6 +115,10 @@ class Augmenter(Part):
         """The guards over what this step makes, and whether each is on: the card names those that are off."""
         return {}
 
+    def further_checks(self) -> tuple[str, ...]:
+        """What else the card tells of how this step's work is checked, in words: who judges it, what is switched off."""
+        return ()
+
     def models(self) -> tuple[str, ...]:
         """The names of the models that this step asks; the first one writes."""
         return (self.llm or "llm",)

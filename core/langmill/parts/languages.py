@@ -229,11 +229,22 @@ PROMPTS: dict[str, dict[str, object]] = {
 """Every prompt that a built-in step asks for, with values of the right kind for each variable."""
 
 
+GUARDED: dict[str, str] = {
+    "numbers": "numbers are compared by digits alone",
+    "units": "units are known by their symbols alone, frequencies and routes not at all",
+    "cues": "negations, sides and bounds in words are not compared",
+}
+"""What the guards do without a section of facts."""
+
+
 def faults_of(pack: Pack) -> list[str]:
     """What a pack leaves out or gets wrong: sections, prompts, variables, letters. Empty when it is whole."""
     import jinja2
 
     faults = [f"section '{name}' is missing" for name in ("text", "choice") if getattr(pack, name) is None]
+    faults.extend(
+        f"section '{name}' is missing: {without}" for name, without in GUARDED.items() if getattr(pack, name) is None
+    )
     for name, values in PROMPTS.items():
         if name not in pack.templates:
             faults.append(f"prompt '{name}' is missing: add prompts/{name}.jinja")

@@ -269,9 +269,9 @@ def usual(habit: Habit) -> tuple[float, float]:
 def habit_of(habits: Iterable[Habit], step: str, language: str) -> tuple[Habit | None, bool]:
     """What is known of a step's calls in a language, or else of the step's calls in any; and whether it is the former.
     ``translate.fr`` is a step of ``translate``, and ``translate.fr.repair`` one of ``translate.repair``."""
-    name = _whatever(step, language)
+    name = without_language(step, language)
     own = [
-        habit for habit in habits if _whatever(habit.step, habit.language) == name and habit.answer_tokens
+        habit for habit in habits if without_language(habit.step, habit.language) == name and habit.answer_tokens
     ]  # some count nothing
     exact = [habit for habit in own if (habit.step, habit.language) == (step, language)]
     if sum(habit.calls for habit in exact) >= ENOUGH:
@@ -285,7 +285,7 @@ def habit_of(habits: Iterable[Habit], step: str, language: str) -> tuple[Habit |
     return Habit(step, language, *sums), own == exact
 
 
-def _whatever(step: str, language: str) -> list[str]:
+def without_language(step: str, language: str) -> list[str]:
     """A step's name without the language."""
     return [part for part in step.split(".") if part != language]
 

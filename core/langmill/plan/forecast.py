@@ -16,7 +16,7 @@ from langmill.calls.engine import Engine
 from langmill.disk.store import RunFolder
 from langmill.ledger.ledger import Ledger
 from langmill.pipeline.segments import Workshop
-from langmill.plan.estimate import NOTHING, Span
+from langmill.plan.estimate import NOTHING, Span, without_language
 from langmill.plan.walk import Group, Walk
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan
@@ -29,7 +29,7 @@ class StepCost:
     are for the others, None where no price is known. ``worst`` is what they can not exceed while none is lost on its way.
     ``made`` counts calls about rows that earlier steps have yet to make, ``known`` the answers that lengths were taken from
     (0: the step's own word), ``sampled`` tells that not every row was walked through, ``counted`` that the model's tokenizer
-    was at hand."""
+    was at hand, ``follows`` that the calls are about answers of another step's: to mend or to judge them."""
 
     dataset: str
     step: str
@@ -50,6 +50,7 @@ class StepCost:
     known: int
     sampled: bool
     counted: bool
+    follows: bool
 
 
 @dataclass
@@ -130,12 +131,14 @@ def _sum_up(planned: Planned, walk: Walk, assembly: Assembly) -> None:
 
 def _cost(group: Group, assembly: Assembly) -> StepCost:
     calls, llm = group.calls, assembly.models[group.name]
+    named = without_language(calls.step, calls.language)
     price = llm.price()
     dollars = calls.dollars(price) if price else None
     batch = dollars.times(price.batch, price.batch) if dollars and price and price.batch is not None else None
     return StepCost(
         dataset=group.dataset,
-        step=calls.step.partition(".")[0],
+        step=" ".join(named),
+        follows=len(named) > 1,
         place=group.place,
         language=calls.language,
         model=llm.model,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import reduce
 
 from langmill.plan.estimate import FAST, NOTHING, SLOW, Span
 from langmill.plan.forecast import Planned, StepCost
@@ -38,9 +40,9 @@ def _table(planned: Planned) -> list[str]:
     rows: list[tuple[str, ...]] = []
     for dataset in dict.fromkeys(cost.dataset for cost in planned.steps):
         rows += [() if rows else ("",), (dataset[:_NAME], *_HEAD)]
-        for cost in planned.steps:
+        for cost in _together(planned.steps):
             if cost.dataset == dataset:
-                rows.append((f"  {cost.step} {cost.language}"[:_NAME], *_figures(cost, decimals)))
+                rows.append((f"  {cost.step} {cost.language}".rstrip()[:_NAME], *_figures(cost, decimals)))
     rows += [(), ("all", *_sum(planned, decimals))]
     rows = rows[1:]
     if not any(cost.batch for cost in planned.steps):
@@ -49,6 +51,28 @@ def _table(planned: Planned) -> list[str]:
     widths = [max(len(row[column]) for row in rows if row) for column in range(len(rows[0]))]
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= _MOST else " "
     return [_row(row, widths, gap) for row in rows]
+
+
+def _together(costs: Sequence[StepCost]) -> list[StepCost]:
+    """Calls that follow others are one line for all languages, after the step's own."""
+    lines: list[StepCost] = []
+    for place in dict.fromkeys((cost.dataset, cost.place) for cost in costs):
+        mine = [cost for cost in costs if (cost.dataset, cost.place) == place]
+        lines += [cost for cost in mine if not cost.follows]
+        for name in dict.fromkeys((cost.step, cost.model) for cost in mine if cost.follows):
+            lines.append(reduce(_added, [cost for cost in mine if (cost.step, cost.model) == name]))
+    return lines
+
+
+def _added(one: StepCost, other: StepCost) -> StepCost:
+    def money(mine: Span | None, theirs: Span | None) -> Span | None:
+        return None if mine is None or theirs is None else mine + theirs
+
+    return replace(
+        one, language="", calls=one.calls + other.calls, paid=one.paid + other.paid,
+        prompt_tokens=one.prompt_tokens + other.prompt_tokens, answer_tokens=one.answer_tokens + other.answer_tokens,
+        dollars=money(one.dollars, other.dollars), batch=money(one.batch, other.batch), seconds=one.seconds + other.seconds,
+    )  # fmt: skip
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], gap: str) -> str:
@@ -61,11 +85,13 @@ def _row(cells: Sequence[str], widths: Sequence[int], gap: str) -> str:
 
 
 def _figures(cost: StepCost, decimals: int) -> tuple[str, ...]:
-    if cost.calls == cost.paid:
-        return _number(cost.rows), _number(cost.calls), "all", "", "", "", "", ""
+    rows = "" if cost.follows else _number(cost.rows)  # they are counted where the first call about them is
+    if not _ahead(cost):
+        return rows, _number(cost.calls), "all", "", "", "", "", ""
+    calls = _number(cost.calls) if cost.calls > cost.paid else "<1"
     return (
-        _number(cost.rows),
-        f"{'~' if cost.made or cost.sampled else ''}{_number(cost.calls)}",
+        rows,
+        f"{'~' if (cost.made or cost.sampled or cost.follows) and cost.calls > cost.paid else ''}{calls}",
         _number(cost.paid),
         _tokens(cost.prompt_tokens),
         _tokens(cost.answer_tokens),
@@ -75,12 +101,17 @@ def _figures(cost: StepCost, decimals: int) -> tuple[str, ...]:
     )
 
 
+def _ahead(cost: StepCost) -> bool:
+    """Whether anything is still to be paid: a fraction of a call, too."""
+    return cost.calls > cost.paid or cost.prompt_tokens.high > 0
+
+
 def _sum(planned: Planned, decimals: int) -> tuple[str, ...]:
     steps = planned.steps
     calls, paid = sum(cost.calls for cost in steps), sum(cost.paid for cost in steps)
-    if calls == paid:
+    if not any(map(_ahead, steps)):
         return "", _number(calls), "all", "", "", "", "", ""
-    about = any(cost.made or cost.sampled for cost in steps)
+    about = any(cost.made or cost.sampled or cost.follows for cost in steps)
     batches = [cost.batch for cost in steps if cost.batch]
     return (
         "",
@@ -95,11 +126,13 @@ def _sum(planned: Planned, decimals: int) -> tuple[str, ...]:
 
 
 def _notes(planned: Planned) -> Iterable[str]:
-    steps = [cost for cost in planned.steps if cost.calls > cost.paid]
+    steps = [cost for cost in planned.steps if _ahead(cost)]
     for why, n in planned.skipped.items():
         yield f"skipped: {n:,} times, {why}"
     if any(cost.made for cost in steps):
         yield "~ counts rows that earlier steps have yet to make; some of them checks and filters will take away"
+    if any(cost.follows for cost in steps):
+        yield "repair, judge and the like follow an answer, and are counted by what may be: from few to many"
     if any(cost.sampled for cost in steps):
         yield "~ stands for a sample where a language has very many rows"
     for model in dict.fromkeys(cost.model for cost in steps):

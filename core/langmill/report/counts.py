@@ -236,6 +236,7 @@ class Guarding:
     use: str
     on: tuple[str, ...]
     off: tuple[str, ...]
+    further: tuple[str, ...]
 
 
 def guarding(assembly: Assembly, dataset: str) -> list[Guarding]:
@@ -246,7 +247,7 @@ def guarding(assembly: Assembly, dataset: str) -> list[Guarding]:
         if isinstance(step.part, Augmenter):
             guards = step.part.guarded()
             on, off = (tuple(name for name, is_on in guards.items() if is_on is wanted) for wanted in (True, False))
-            found.append(Guarding(dataset, step.use, on, off))
+            found.append(Guarding(dataset, step.use, on, off, step.part.further_checks()))
     return found
 
 

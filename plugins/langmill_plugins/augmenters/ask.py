@@ -9,8 +9,10 @@ from typing import ClassVar
 from pydantic import Field as Bounds
 from pydantic import create_model
 
-from langmill.api import Chat, Drop, Field, Pack, Prompt, Row, Skip, StepContext, Text
-from langmill_plugins.augmenters.guarded import Guarded, Guards, Unit, together, watched
+from langmill.api import Chat, Drop, Field, Row, RowFault, Skip, StepContext, Text
+from langmill_plugins.augmenters.candidates import Candidate
+from langmill_plugins.augmenters.guarded import Guarded
+from langmill_plugins.augmenters.options import Guards, watched
 from langmill_plugins.augmenters.replies import JSON, Pair, Reply
 
 PAIR = (160, 600)  # characters of an English question and its answer, from terse models to talkative ones
@@ -39,10 +41,12 @@ class Ask(Guarded):
     """Has a model write questions, each with its answer, about a passage.
 
     Asks the prompt `ask` of the row's language for `count` pairs. Each pair becomes a conversation, called `…/ask.0`,
-    `…/ask.1` and so on, and is rejected alone: one that speaks of the passage ("according to the text") as `not_standalone`, by
-    the phrases of the language's pack; one whose question came before as `repeated_question`; one without a letter in its
-    question as `no_question`; one whose words hardly occur in the passage as `not_supported`; others by the guard that found the
-    first fault. A passage of more than `most_characters` is skipped as `passage_too_long`: cut it when it is read.
+    `…/ask.1` and so on. A passage of more than `most_characters` is skipped as `passage_too_long`: cut it when it is read.
+
+    Guards (`guards:`): standalone (it does not say "according to the text": `not_standalone`), numbers and units (they are the
+    passage's), language, chatter, leaks, loops; by the option `support`, its words occur in the passage (`not_supported`). A
+    question is asked once (`repeated_question`) and has a letter (`no_question`). What they find goes back to the model once; what
+    they find then rejects a pair alone, by the first fault's name.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Text,)
@@ -68,28 +72,31 @@ class Ask(Guarded):
         pack = context.pack(row.language)
         prompt = pack.render("ask", passage=passage, count=self.count)
 
-        def read(said: Pairs) -> list[Unit]:
-            return self._units(said, passage, pack, prompt, context)
+        def read(said: Pairs) -> list[Candidate]:
+            return [
+                Candidate(
+                    Chat.of(pair.question, pair.answer),
+                    f"{pair.question}\n{pair.answer}",
+                    name=f"pair {number}",
+                    key=pair.question.casefold(),
+                )
+                for number, pair in enumerate(said.pairs, 1)
+            ]
 
-        done = await self.written(row, "ask", prompt, _at_most(self.count), context, read, source=passage)
+        def look(said: Pairs) -> list[list[Drop]]:
+            from langmill_plugins.guards.pairs import answered
+
+            asked, texts = self.asked(context, prompt, [passage]), [(pair.question, pair.answer) for pair in said.pairs]
+            return answered(texts, passage, pack, self.guards.on(), asked, self.support)
+
         made: list[Row | Drop | Skip] = []
-        for index, (pair, unit) in enumerate(zip(done.reply.value.pairs, done.units, strict=True)):
-            if unit.faults:
-                made.append(together(unit.faults))
-            else:
-                made.append(done.child(row, f"ask.{index}", Chat.of(pair.question, pair.answer)))
+        found = await self.written(row, "ask", prompt, _at_most(self.count), context, read, look, source=passage)
+        for index, candidate in enumerate(found):
+            try:
+                made.append(candidate.child(row, f"ask.{index}"))
+            except RowFault as fault:
+                made.append(Drop(fault.reason, fault.detail))
         return made
-
-    def _units(self, said: Pairs, passage: str, pack: Pack, prompt: Prompt, context: StepContext) -> list[Unit]:
-        from langmill_plugins.guards.pairs import answered
-
-        asked = self.asked(context, prompt, [passage])
-        texts = [(pair.question, pair.answer) for pair in said.pairs]
-        told = answered(texts, passage, pack, self.guards.on(), asked, self.support)
-        return [
-            Unit(f"{question}\n{answer}", faults, f"pair {number}")
-            for number, ((question, answer), faults) in enumerate(zip(texts, told, strict=True), 1)
-        ]
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """So many pairs; a model may find fewer."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar
 
-from langmill.api import Chat, Drop, Field, FollowUp, Message, Prompt, Row, Skip, StepContext
-from langmill_plugins.augmenters.agreement import Agreement, disagreement
-from langmill_plugins.augmenters.guarded import PASSED, SECOND, Guarded, Guards, Unit, times, watched
+from langmill.api import Chat, Drop, Field, Message, Row, Skip, StepContext
+from langmill_plugins.augmenters.agreement import Agreement
+from langmill_plugins.augmenters.candidates import Candidate
+from langmill_plugins.augmenters.guarded import Guarded
+from langmill_plugins.augmenters.options import Guards, watched
 from langmill_plugins.augmenters.replies import JSON, Answer, Reply, single_turn
 
 LONGER = (240, 1000)  # characters of three to six sentences of English, from terse models to talkative ones
@@ -34,9 +36,12 @@ class Expand(Guarded):
     """Has a model write a longer answer to a question that has a short one, keeping its claim.
 
     Acts on conversations of one question and one answer of at most `most_characters`; a system message stays as it is.
-    Asks the prompt `expand` of the row's language. A reply that is not longer than the old answer is rejected as
-    `not_longer`, one that has lost what the short answer speaks of as `claim_lost`, and others by the guard that found the first
-    fault. Children are called `…/expand`.
+    Asks the prompt `expand` of the row's language. A reply that is not longer than the old answer is rejected as `not_longer`.
+    Children are called `…/expand`.
+
+    Guards (`guards:`): numbers, units, names, negation, sides, claim (what the short answer speaks of: `claim_lost`), language,
+    chatter, leaks, loops. What they find goes back to the model once; what they find then rejects the row, by the first
+    fault's name.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Chat,)
@@ -55,49 +60,28 @@ class Expand(Guarded):
         if turns is None or not isinstance(row.body, Chat):
             return [Skip("not_single_turn", "only one question with one answer is expanded")]
         question, answer = turns
-        prompt = context.pack(row.language).render("expand", question=question, answer=answer)
+        pack, before = context.pack(row.language), row.body.messages[:-1]
+        prompt = pack.render("expand", question=question, answer=answer)
 
-        def read(said: Expansion) -> list[Unit]:
-            return [Unit(said.answer, self._faults(question, answer, said.answer, row.language, prompt, context))]
+        def read(said: Expansion) -> list[Candidate]:
+            return [Candidate(Chat((*before, Message("assistant", said.answer))), said.answer)]
 
-        async def further(said: Expansion) -> Sequence[Drop]:
-            async def again(number: int) -> str:
-                reply = await context.ask(row, "expand", prompt, Expansion, sample=number)
-                return reply.value.answer
+        def look(said: Expansion) -> list[list[Drop]]:
+            from langmill_plugins.guards.pairs import expanded
 
-            assert self.agreement is not None
-            least, n = self.agreement.least, self.agreement.n
-            return await disagreement(said.answer, context.pack(row.language), least, n, again)
+            short = len(answer.strip())
+            if len(said.answer) <= short:
+                return [[Drop("not_longer", f"{len(said.answer)} characters for {short}")]]
+            asked = self.asked(context, prompt, [question, answer])
+            return [expanded(answer, said.answer, pack, self.guards.on(), asked)]
 
-        done = await self.written(
-            row,
-            "expand",
-            prompt,
-            Expansion,
-            context,
-            read,
-            source=f"{question}\n\n{answer}",
-            further=further if self.agreement else None,
-        )
-        longer = done.reply.sound().value.answer
-        return [done.child(row, "expand", Chat((*row.body.messages[:-1], Message("assistant", longer))))]
+        source = f"{question}\n\n{answer}"
+        [made] = await self.written(row, "expand", prompt, Expansion, context, read, look, source=source)
+        return [made.child(row, "expand")]
 
-    def _faults(
-        self, question: str, answer: str, longer: str, language: str, prompt: Prompt, context: StepContext
-    ) -> list[Drop]:
-        from langmill_plugins.guards.pairs import expanded
-
-        if len(longer) <= len(answer.strip()):
-            return [Drop("not_longer", f"{len(longer)} characters for {len(answer.strip())}")]
-        asked = self.asked(context, prompt, [question, answer])
-        return expanded(answer, longer, context.pack(language), self.guards.on(), asked)
-
-    def followed(self, row: Row, step: str, language: str, context: StepContext) -> Iterable[FollowUp]:
-        """Further answers, too."""
-        yield from super().followed(row, step, language, context)
-        if self.agreement and not step.endswith((*SECOND, ".repair")):
-            size = self.answer_size(row, language, context)
-            yield FollowUp(self.models()[0], step, size, times(PASSED, self.agreement.n))
+    def agreed(self) -> Agreement | None:
+        """The option."""
+        return self.agreement
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """As the prompt asks, and longer than what is there."""

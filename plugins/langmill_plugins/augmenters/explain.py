@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
-from langmill.api import Choice, Drop, Field, Pack, Prompt, Row, Skip, StepContext
-from langmill_plugins.augmenters.guarded import Guarded, Guards, Unit, watched
+from langmill.api import Choice, Drop, Field, Row, Skip, StepContext
+from langmill_plugins.augmenters.candidates import Candidate
+from langmill_plugins.augmenters.guarded import Guarded
+from langmill_plugins.augmenters.options import Guards, watched
 from langmill_plugins.augmenters.replies import JSON, Answer, Reply
 
 # Characters of English: doctors take 570 in the mean (CasiMedicos), models that reason at length 2,400.
@@ -31,8 +33,11 @@ class Explain(Guarded):
 
     Acts on items without an explanation and asks the prompt `explain` of the row's language. The child, called
     `…/explain`, has the explanation; its question, options and answers are its parent's own. It says all that the parent
-    says, so recipes usually set `keep: skipped`. An explanation that calls another option right is rejected as
-    `argues_for_another`, one that never comes to the answer as `no_conclusion`, and others by the guard that found the first fault.
+    says, so recipes usually set `keep: skipped`.
+
+    Guards (`guards:`): conclusion (it calls no other option right: `argues_for_another`; it comes to the answer: `no_conclusion`),
+    language, chatter, leaks, loops. What they find goes back to the model once; what they find then rejects the row, by the
+    first fault's name.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Choice,)
@@ -53,18 +58,18 @@ class Explain(Guarded):
             "explain", question=body.question, options=options, answer=answer, context=body.context or ""
         )
 
-        def read(said: Explanation) -> list[Unit]:
-            return [Unit(said.explanation, self._faults(said.explanation, body, pack, prompt, context))]
+        def read(said: Explanation) -> list[Candidate]:
+            return [Candidate(replace(body, explanation=said.explanation), said.explanation)]
+
+        def look(said: Explanation) -> list[list[Drop]]:
+            from langmill_plugins.guards.pairs import explained
+
+            asked = self.asked(context, prompt, [body.question, *options, body.context or ""])
+            return [explained(said.explanation, body.options, body.answers, pack, self.guards.on(), asked)]
 
         source = "\n".join(filter(None, (body.context, body.question, *options, "", answer)))
-        done = await self.written(row, "explain", prompt, Explanation, context, read, source=source)
-        return [done.child(row, "explain", replace(body, explanation=done.reply.sound().value.explanation))]
-
-    def _faults(self, said: str, body: Choice, pack: Pack, prompt: Prompt, context: StepContext) -> list[Drop]:
-        from langmill_plugins.guards.pairs import explained
-
-        asked = self.asked(context, prompt, [body.question, *pack.lettered(body.options), body.context or ""])
-        return explained(said, body.options, body.answers, pack, self.guards.on(), asked)
+        [made] = await self.written(row, "explain", prompt, Explanation, context, read, look, source=source)
+        return [made.child(row, "explain")]
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """A paragraph or several."""

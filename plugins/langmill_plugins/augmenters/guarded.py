@@ -1,16 +1,17 @@
-"""What the built-in augmenters share: guards over what a model wrote, one round of repair, a judge."""
+"""What the built-in augmenters share: guards over what a model wrote, one round of repair, a judge, further answers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, StringConstraints, field_validator
+from pydantic import PrivateAttr, field_validator
 
 from langmill.api import (
     Augmenter,
-    Body,
+    Context,
     Drop,
     Field,
     FollowUp,
@@ -19,113 +20,29 @@ from langmill.api import (
     MissingInput,
     Model,
     Prompt,
-    Reply,
     Row,
-    RowFault,
     Schema,
     StepContext,
+    missing_package,
 )
+from langmill_plugins.augmenters.agreement import Agreement, disagreement
+from langmill_plugins.augmenters.candidates import Candidate, GuardFailed, read_by_guards, settled
+from langmill_plugins.augmenters.opinions import VERDICT, Judge, Opinion, judged
+from langmill_plugins.augmenters.options import Guards, guards_of, watched
 
 if TYPE_CHECKING:
     from langmill_plugins.guards.pairs import Asked
 
-SECOND = (".judge", ".back")  # steps of calls that look at an answer
-USELESS = (
-    "schema",
-    "truncated",
-    "empty",
-    "refusal",
-)  # of answers that say nothing; other reasons are not about the answer
-MENDED = (
-    0.0,
-    0.25,
-)  # share of answers that guards find a fault in, for the price before a run: with good writers, with weaker ones
-PASSED = (
-    0.7,
-    1.25,
-)  # share of answers that a second model is asked about: those without a fault, mended ones among them
-VERDICT = (70.0, 500.0)  # characters of a judge's answer
+# What the steps of calls that follow an answer end with; the core calls the one that mends it so.
+REPAIR, JUDGE, BACK = ".repair", ".judge", ".back"
+
+# For the price before a run, with good writers and with weaker ones. MENDED: the share of answers in which guards find a fault.
+# PASSED: how many looks a second model takes at an answer. Fewer than one, since what has a fault is not shown to it; more, since
+# what it finds a fault in itself is mended and shown to it again.
+MENDED = (0.0, 0.25)
+PASSED = (0.7, 1.25)
+
 TOLD = 8  # faults that are told, to the model and in a reject
-
-
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Terms = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-"""Texts of a recipe's list. Its own way to a tuple: what a validator has looked at is no longer JSON, and strict."""
-
-
-class Options(BaseModel):
-    """Options that belong together: closed and frozen, as parts are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Guards(Options):
-    """The guards over any text that a model wrote. Each can be switched off, and the card says so."""
-
-    language: bool = Field(True, description="all of it is in the language that was asked for")
-    chatter: bool = Field(True, description="nothing is said round it, such as: Here is the translation")
-    leaks: bool = Field(True, description="nothing of the prompt is in it")
-    loops: bool = Field(True, description="it does not say the same over and over")
-
-    def switches(self) -> dict[str, bool]:
-        """Each guard, and whether it is on."""
-        return {name: value for name, value in self if isinstance(value, bool)}
-
-    def on(self) -> frozenset[str]:
-        """The guards that are on."""
-        return frozenset(name for name, value in self.switches().items() if value)
-
-
-def watched(kind: type[Guards]) -> Any:
-    """The option ``guards`` of a part: guards of this kind, each on unless it is switched off; ``false`` for none at all."""
-
-    def or_false(schema: dict[str, Any]) -> None:
-        schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"const": False}]
-
-    described = "what is watched over, guard by guard; false for nothing at all"
-    return Field(default_factory=kind, description=described, json_schema_extra=or_false)
-
-
-class Judge(Options):
-    """A model that marks what was written: faithful, complete and safe, 1 to 5 each."""
-
-    llm: str | None = Field(None, description="name of a model under models:; the step's own when left out")
-    least: int = Field(4, ge=1, le=5, description="least mark, in each of the three")
-
-
-class Verdict(Options):
-    """What a judge says of one text. The reason comes first, so that the marks follow from it."""
-
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
-    faithful: Literal[1, 2, 3, 4, 5]
-    complete: Literal[1, 2, 3, 4, 5]
-    safe: Literal[1, 2, 3, 4, 5]
-
-
-@dataclass
-class Unit:
-    """What stands or falls as one: a translation, a pair of several. ``text`` is all its words, ``name`` tells it from others."""
-
-    text: str
-    faults: list[Drop]
-    name: str = ""
-
-
-@dataclass
-class Written(Generic[Schema]):
-    """An answer, what was found in it, and the marks of the judge that let it pass."""
-
-    reply: Reply[Schema]
-    units: Sequence[Unit]
-    judged: list[Mark] = field(default_factory=list)
-
-    def child(self, row: Row, name: str, body: Body, *, language: str | None = None) -> Row:
-        """A row made of the answer, with the marks of all calls that it owes itself to, and flagged when it mends another one."""
-        made = row.child(name, body, language=language, marks=(*self.reply.marks, *self.judged))
-        return made.flagged("repaired") if self.reply.repaired else made
 
 
 class Guarded(Augmenter):
@@ -142,34 +59,60 @@ class Guarded(Augmenter):
     @field_validator("guards", mode="before")
     @classmethod
     def _none_at_all(cls, value: object) -> object:
-        if value is not False:
-            return value
-        whole: Guards = cls.model_fields["guards"].get_default(call_default_factory=True)
-        return dict.fromkeys(whole.switches(), False)
+        kind: Any = cls.model_fields["guards"].default_factory
+        return guards_of(kind, value)
 
     def guarded(self) -> Mapping[str, bool]:
         """Each guard, and whether it is on."""
         return self.guards.switches()
+
+    def agreed(self) -> Agreement | None:
+        """The further answers that an answer is held against, for those that have this option."""
+        return None
+
+    def parts(self) -> int:
+        """How many candidates an answer has, at the most."""
+        return 1
 
     def models(self) -> tuple[str, ...]:
         """The writer, and the judge where it is another one."""
         writer = super().models()
         return tuple(dict.fromkeys((*writer, self.judge.llm))) if self.judge and self.judge.llm else writer
 
-    def followed(self, row: Row, step: str, language: str, context: StepContext) -> Iterable[FollowUp]:
-        """The call that mends an answer, and those that judge it."""
-        if step.endswith(SECOND):
-            return
-        writer, judge = self.models()[0], self.models()[-1]
-        if self.repair and self.guards.on() and not step.endswith(".repair"):
-            size = self.answer_size(row, language, context) or VERDICT
-            yield FollowUp(writer, f"{step}.repair", size, MENDED)
+    def further_checks(self) -> tuple[str, ...]:
+        """What checks an answer beside the guards, in words."""
+        told = [] if self.repair else ["repair off"]
         if self.judge:
-            yield FollowUp(judge, f"{step.removesuffix('.repair')}.judge", VERDICT, times(PASSED, self.parts()))
+            told.append(f"judged by {self.models()[-1]}, {self.judge.least} of 5 at least")
+        if agreement := self.agreed():
+            told.append(agreement.told())
+        return tuple(told)
 
-    def parts(self) -> int:
-        """How many units an answer has, at the most."""
-        return 1
+    def files(self, context: Context) -> list[Path]:
+        """None. Raises MissingInput, before anything is paid, for a package that the guards need."""
+        needed = {"ahocorasick_rs": "data"} if self.guards.any() else {}
+        if self.guards.language:
+            needed["fasttext"] = "fasttext"
+        for package, extra in needed.items():
+            if find_spec(package) is None:
+                raise missing_package(f"{context.place}.guards", package, extra)
+        return []
+
+    def followed(self, row: Row, step: str, language: str, context: StepContext) -> Iterable[FollowUp]:
+        """The call that mends an answer, those that judge it, and those for further ones."""
+        if step.endswith((JUDGE, BACK)):
+            return
+        writer, judge, agreement = self.models()[0], self.models()[-1], self.agreed()
+        first = not step.endswith(REPAIR)
+        if first and self.repair and (self.guards.any() or self.judge or agreement):
+            size = self.answer_size(row, language, context) or VERDICT
+            yield FollowUp(writer, step + REPAIR, size, MENDED)
+        if self.judge:
+            yield FollowUp(judge, step.removesuffix(REPAIR) + JUDGE, VERDICT, _times(PASSED, self.parts()))
+        if first and agreement:
+            suffix, n = agreement.calls()
+            size = self.answer_size(row, row.language if suffix == BACK else language, context) or VERDICT
+            yield FollowUp(writer, step + suffix, size, _times(PASSED, n))
 
     async def written(
         self,
@@ -178,47 +121,96 @@ class Guarded(Augmenter):
         prompt: Prompt,
         schema: type[Schema],
         context: StepContext,
-        read: Callable[[Schema], Sequence[Unit]],
+        read: Callable[[Schema], Sequence[Candidate]],
+        look: Callable[[Schema], Sequence[Sequence[Drop]]],
         *,
         source: str,
         language: str = "",
-        further: Callable[[Schema], Awaitable[Sequence[Drop]]] | None = None,
-    ) -> Written[Schema]:
-        """Ask the step's model. ``read`` finds the faults of an answer, unit by unit; a unit without any goes on to ``further``,
-        which may ask a model, and to the judge, who holds it against ``source``."""
+        back: Callable[[Candidate], Awaitable[tuple[str, tuple[Mark, ...]]]] | None = None,
+    ) -> Sequence[Candidate]:
+        """Ask the step's model, and what came of it. ``read`` takes an answer apart and ``look`` finds the faults of each part. Parts
+        without any are held against further answers, or, translated ``back``, against ``source``; then the judge sees them."""
         language = language or row.language
         judge = self._judge(context, row.language, language)
-        looks: list[Written[Schema]] = []
+        self._open(context, row.language, language)
+        looks: list[Sequence[Candidate]] = []
+        opinions: dict[str, list[Opinion]] = {}
+
+        async def again(number: int) -> tuple[str, tuple[Mark, ...]]:
+            reply = await context.ask(row, step, prompt, schema, language=language, sample=number)
+            return "\n".join(candidate.text for candidate in read(reply.value)), reply.marks
+
+        async def agrees(candidate: Candidate) -> Opinion:
+            agreement = self.agreed()
+            if agreement is None:
+                return Opinion()
+            least, (_, n) = agreement.least, agreement.calls()
+            if back is None:
+                called = "this answer", "further answer"
+                return await disagreement(candidate.text, context.pack(language), least, n, again, called)
+            called = "the source", "its translation back"
+            home = context.pack(row.language)
+            return await disagreement(source, home, least, n, lambda _: back(candidate), called)
+
+        async def judges(candidate: Candidate) -> Opinion:
+            if not judge or not self.judge:
+                return Opinion()
+            shown = context.pack(language).render("judge", source=source, text=candidate.text)
+            return await judged(judge, shown, step + JUDGE, language, self.judge.least, context.seed)
 
         async def check(value: Schema) -> Sequence[Drop]:
-            look = Written(Reply(value, ()), read(value))
-            looks.append(look)
-            for unit in look.units:
-                if not unit.faults and further:
-                    unit.faults += await further(value)
-                if not unit.faults and judge and self.judge:
-                    prompt = context.pack(language).render("judge", source=source, text=unit.text)
-                    drops, mark = await _marked(
-                        judge, prompt, f"{step}.judge", language, self.judge.least, context.seed
-                    )
-                    unit.faults += drops
-                    look.judged.append(mark)
-                del unit.faults[TOLD:]
-            return [named(fault, unit.name) for unit in look.units for fault in unit.faults][:TOLD]
+            candidates = read(value)
+            looks.append(candidates)
+            characters = len(source) + sum(len(candidate.text) for candidate in candidates)
+            try:
+                found = await read_by_guards(characters, lambda: look(value))
+            except GuardFailed as failed:
+                for candidate in candidates:
+                    candidate.take(failed.opinion())
+                return []
+            for candidate, faults in zip(candidates, found, strict=True):
+                candidate.faults += faults
+                for opinion in () if faults else await opinions_of(candidate):
+                    candidate.take(opinion)
+                del candidate.faults[TOLD:]
+            return _told(candidates)
+
+        async def opinions_of(candidate: Candidate) -> Sequence[Opinion]:
+            """All of one text, asked for once."""
+            if candidate.text not in opinions:
+                told: list[Opinion] = []
+                for ask in (agrees, judges):
+                    try:
+                        told.append(await ask(candidate))
+                    except GuardFailed as failed:
+                        told.append(failed.opinion())
+                    if told[-1].faults:
+                        break
+                opinions[candidate.text] = told
+            return opinions[candidate.text]
 
         reply = await context.ask(row, step, prompt, schema, language=language, check=check, repair=self.repair)
-        return Written(reply, looks[-1].units, looks[-1].judged)
+        return settled(looks, reply.marks)
 
     def asked(self, context: StepContext, prompt: Prompt, row: Sequence[str]) -> Asked:
         """What guards must know of a question: its prompt and the ``row``'s pieces in it, the recipe's languages, and the model that
         tells them apart."""
         from langmill_plugins.guards.pairs import Asked
-        from langmill_plugins.text.identifiers import FastText
 
-        if self.guards.language and self._identifier is None:
-            self._identifier = FastText(None, context.offline, f"{context.place}.guards.language")
         packs = tuple(context.languages.values())
         return Asked(packs, self._identifier, "\n".join(message.content for message in prompt.messages), row)
+
+    def _open(self, context: StepContext, *languages: str) -> None:
+        """Open what guards read with, before anything is paid. Raises MissingInput for what is not there."""
+        if self.guards.any():
+            from langmill_plugins.guards.lexicon import lexicon
+
+            for language in languages:
+                lexicon(context.pack(language))
+        if self.guards.language and self._identifier is None:
+            from langmill_plugins.text.identifiers import FastText
+
+            self._identifier = FastText(None, context.offline, f"{context.place}.guards.language")
 
     def _judge(self, context: StepContext, *languages: str) -> Model | None:
         """The model that judges. Raises LanguageNotWritten, before anything is paid, when it does not know a language."""
@@ -231,37 +223,18 @@ class Guarded(Augmenter):
             model = context.models(self.judge.llm)
         for language in languages:
             if model and model.languages is not None and language not in model.languages:
-                raise LanguageNotWritten(model.name, language)
+                raise LanguageNotWritten(f"the judge {model.name}", language)
         return model
 
 
-async def _marked(
-    judge: Model, prompt: Prompt, step: str, language: str, least: int, seed: int
-) -> tuple[list[Drop], Mark]:
-    """A judge's fault with a text, if it has one, and the mark of its call. Raises RowFault `not_judged` for a useless answer: no
-    repair would help."""
-    try:
-        reply = await judge.answer(prompt, Verdict, step=step, language=language, seed=seed)
-    except RowFault as fault:
-        if fault.reason in USELESS:
-            raise RowFault("not_judged", f"{fault.reason}: {fault.detail}") from None
-        raise
-    said = reply.value.model_dump(exclude={"reason"})
-    low = [f"{name} {mark} of 5" for name, mark in said.items() if mark < least]
-    drops = [Drop("judged", f"{', '.join(low)}: {reply.value.reason}")] if low else []
-    return drops, reply.marks[-1]
+def _told(candidates: Sequence[Candidate]) -> list[Drop]:
+    """The faults that a model may mend, by the names of what they are in."""
+    from langmill_plugins.guards.pairs import named
+
+    mendable = [candidate for candidate in candidates if candidate.mendable]
+    return [fault for candidate in mendable for fault in named(candidate.faults, candidate.name)][:TOLD]
 
 
-def named(fault: Drop, name: str) -> Drop:
-    """A fault whose detail begins with the name of what it is in."""
-    return fault._replace(detail=f"{name}: {fault.detail}") if name else fault
-
-
-def together(faults: Sequence[Drop]) -> Drop:
-    """One drop of several faults: the first one's reason, and all of them in the detail."""
-    return Drop(faults[0].reason, "; ".join(f"{fault.reason}: {fault.detail}" for fault in faults))
-
-
-def times(share: tuple[float, float], number: int) -> tuple[float, float]:
+def _times(share: tuple[float, float], number: int) -> tuple[float, float]:
     """A range of shares, so many times."""
     return share[0] * number, share[1] * number

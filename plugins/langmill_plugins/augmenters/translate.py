@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from langmill.api import (
     Context,
     Drop,
     Field,
-    FollowUp,
+    Mark,
     MissingInput,
     Pack,
     Prompt,
@@ -26,8 +26,10 @@ from langmill.api import (
     StepContext,
     words,
 )
-from langmill_plugins.augmenters.agreement import Agreement, disagreement
-from langmill_plugins.augmenters.guarded import PASSED, SECOND, Guarded, Guards, Terms, Unit, times, watched
+from langmill_plugins.augmenters.agreement import Agreement
+from langmill_plugins.augmenters.candidates import Candidate
+from langmill_plugins.augmenters.guarded import BACK, Guarded
+from langmill_plugins.augmenters.options import Guards, Terms, watched
 from langmill_plugins.augmenters.replies import JSON, Answer, Maybe, Option, Pair, Question, Reply, single_turn
 
 if TYPE_CHECKING:
@@ -55,12 +57,21 @@ class TranslationGuards(Guards):
 
 
 class TranslationAgreement(Agreement):
-    """Further translations, or one back into the language it came from. A model at temperature 0 agrees with itself."""
+    """Further translations, or one back into the language it came from. A model at temperature 0 agrees with itself, so that further
+    ones tell nothing there; one back does. A step can not see the temperature of its model."""
 
     back_translation: bool = Field(
         False,
         description="in place of further answers, have the answer translated back and hold that against the source",
     )
+
+    def calls(self) -> tuple[str, int]:
+        """One call, of a step of its own, for a translation back."""
+        return (BACK, 1) if self.back_translation else super().calls()
+
+    def told(self) -> str:
+        """What it is, for the card."""
+        return f"translated back, {self.least:g} alike at least" if self.back_translation else super().told()
 
 
 class Lettered(Reply):
@@ -170,11 +181,14 @@ class Translate(Guarded):
     """Has a model translate conversations and multiple-choice items into each language of `into`.
 
     Asks the prompts `translate` and `translate_choice` of the *target* language, so that a pack brings all that its
-    language needs. A row is not translated into its own language, nor is a translation translated again. Each language fails
-    alone, by the guard that found the first fault: `changed_number`, `changed_unit`, `changed_negation`, `options_order`,
-    `wrong_language`, `untranslated` and so on, with all that was found in the detail. Skipped are conversations with a system
-    message or more than one turn (`not_single_turn`) and rows longer than `most_characters` (`row_too_long`). Children are called
-    `…/translate.CODE`; answers keep their places.
+    language needs. A row is not translated into its own language, nor is a translation translated again. Skipped are
+    conversations with a system message or more than one turn (`not_single_turn`) and rows longer than `most_characters`
+    (`row_too_long`). Children are called `…/translate.CODE`; answers keep their places.
+
+    Guards (`guards:`): numbers, units, negation, sides, comparisons, names, length, untranslated, options, language, chatter,
+    leaks, loops; and, where they are given, `keep` (terms that stay as they are) and `glossary` (terms and their translations).
+    What they find goes back to the model once; what they find then rejects this language alone, by the first fault's name:
+    `changed_number`, `changed_unit`, `changed_negation`, `options_order`, `wrong_language` and so on.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Chat, Choice)
@@ -208,96 +222,90 @@ class Translate(Guarded):
         assert isinstance(row.body, Chat | Choice)
         step, task = f"translate.{code}", _Task(row.body, context.pack(row.language), context.pack(code))
         prompt, schema = task.question()
+        glossary = self._glossary(context, row.language, code)
 
-        def read(said: Any) -> list[Unit]:
+        def read(said: Any) -> list[Candidate]:
             new = task.made(said)
-            return [Unit(words(new), [*task.misplaced(said), *self._faults(task, new, prompt, context)])]
+            return [Candidate(new, words(new))]
 
-        async def further(said: Any) -> Sequence[Drop]:
-            return await self._disagreement(said, row, step, task, context)
+        def look(said: Any) -> list[list[Drop]]:
+            from langmill_plugins.guards.pairs import faults
 
-        done = await self.written(
+            pieces, options = task.pieces(task.made(said))
+            asked = self.asked(context, prompt, [piece.source for piece in (*pieces, *options)])
+            found = faults(
+                pieces,
+                options,
+                task.source,
+                task.target,
+                self.guards.on(),
+                asked,
+                keep=self.guards.keep,
+                glossary=glossary,
+            )
+            return [[*task.misplaced(said), *found]]
+
+        async def back(candidate: Candidate) -> tuple[str, tuple[Mark, ...]]:
+            assert isinstance(candidate.body, Chat | Choice)
+            home = _Task(candidate.body, task.target, task.source)
+            prompt, schema = home.question()
+            reply = await context.ask(row, step + BACK, prompt, schema, language=row.language)
+            return words(home.made(reply.value)), reply.marks
+
+        turned = self.agreement is not None and self.agreement.back_translation
+        [made] = await self.written(
             row,
             step,
             prompt,
             schema,
             context,
             read,
+            look,
             source=words(row.body),
             language=code,
-            further=further if self.agreement else None,
+            back=back if turned else None,
         )
-        return done.child(row, step, task.made(done.reply.sound().value), language=code)
+        return made.child(row, step, language=code)
 
-    def _faults(self, task: _Task, new: Chat | Choice, prompt: Prompt, context: StepContext) -> list[Drop]:
-        from langmill_plugins.guards.pairs import faults
+    def agreed(self) -> Agreement | None:
+        """The option."""
+        return self.agreement
 
-        pieces, options = task.pieces(new)
-        asked, on = self.asked(context, prompt, [piece.source for piece in (*pieces, *options)]), self.guards.on()
-        found = faults(
-            pieces,
-            options,
-            task.source,
-            task.target,
-            on,
-            asked,
-            keep=self.guards.keep,
-            glossary=self._glossary(task, context),
-        )
-        asked_for = pieces[[piece.name for piece in pieces].index("question")]
-        if "untranslated" in on and asked_for.source.split() == asked_for.target.split():
-            found.insert(0, Drop("untranslated", f"question: as in the source: {asked_for.target[:150]}"))
-        return found
-
-    async def _disagreement(self, said: Any, row: Row, step: str, task: _Task, context: StepContext) -> Sequence[Drop]:
-        assert self.agreement is not None
-        new = task.made(said)
-
-        async def again(number: int) -> str:
-            prompt, schema = task.question()
-            reply = await context.ask(row, step, prompt, schema, language=task.target.code, sample=number)
-            return words(task.made(reply.value))
-
-        async def back(number: int) -> str:
-            home = _Task(new, task.target, task.source)
-            prompt, schema = home.question()
-            reply = await context.ask(row, f"{step}.back", prompt, schema, language=task.source.code)
-            return words(home.made(reply.value))
-
-        least = self.agreement.least
-        if self.agreement.back_translation:
-            return await disagreement(words(task.body), task.source, least, 1, back)
-        return await disagreement(words(new), task.target, least, self.agreement.n, again)
-
-    def _glossary(self, task: _Task, context: StepContext) -> Glossary | None:
-        """The terms of a pair of languages, read once. Raises MissingInput when the file is not there."""
-        from langmill_plugins.guards.names import Glossary
-
-        if self.guards.glossary is None:
-            return None
-        pair = task.source.code, task.target.code
-        if pair not in self._glossaries:
-            self._glossaries[pair] = Glossary.read(self.files(context)[0], *pair)
-        return self._glossaries[pair]
+    def further_checks(self) -> tuple[str, ...]:
+        """Terms, too."""
+        glossary, keep = self.guards.glossary, len(self.guards.keep)
+        told = [f"glossary {glossary}"] if glossary else []
+        if keep:
+            told.append(f"kept: {keep} term{'s' * (keep > 1)}")
+        return (*super().further_checks(), *told)
 
     def files(self, context: Context) -> list[Path]:
-        """The glossary, when there is one. Raises MissingInput when it is not there."""
+        """The glossary, when there is one. Raises MissingInput when it is not there, can not be read, or has nothing for any pair of
+        languages."""
+        found = super().files(context)
         if self.guards.glossary is None:
-            return []
-        path = context.path(self.guards.glossary)
-        if not path.is_file():
-            raise MissingInput(f"{context.place}.guards.glossary: nothing at '{self.guards.glossary}' ({path})")
-        return [path]
+            return found
+        pairs = [(source, target) for target in self.into for source in context.languages if source != target]
+        if not any(len(self._glossary(context, *pair) or ()) for pair in pairs):
+            told = ", ".join(f"{source}-{target}" for source, target in pairs)
+            raise MissingInput(f"{context.place}.guards.glossary: '{self.guards.glossary}' has no term for {told}")
+        return [*found, context.path(self.guards.glossary)]
 
-    def followed(self, row: Row, step: str, language: str, context: StepContext) -> Iterable[FollowUp]:
-        """Further translations, too, or the one back."""
-        yield from super().followed(row, step, language, context)
-        if self.agreement and not step.endswith((*SECOND, ".repair")):
-            back = self.agreement.back_translation
-            size = self.answer_size(row, row.language if back else language, context)
-            yield FollowUp(
-                self.models()[0], f"{step}.back" if back else step, size, times(PASSED, 1 if back else self.agreement.n)
-            )
+    def _glossary(self, context: Context, source: str, target: str) -> Glossary | None:
+        """The terms of a pair of languages, read once. Raises MissingInput."""
+        if self.guards.glossary is None:
+            return None
+        if (source, target) not in self._glossaries:
+            from langmill_plugins.guards.glossaries import glossary_of
+
+            place, path = f"{context.place}.guards.glossary", context.path(self.guards.glossary)
+            if not path.is_file():
+                raise MissingInput(f"{place}: nothing at '{self.guards.glossary}' ({path})")
+            try:
+                self._glossaries[source, target] = glossary_of(path, source, target)
+            except MissingInput as error:
+                raise MissingInput(f"{place}: {error}") from None
+        return self._glossaries[source, target]
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """The row's own length, as its language and the other one take room."""

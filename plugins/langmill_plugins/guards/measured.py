@@ -16,9 +16,8 @@ class Number(NamedTuple):
 
     ``values``: the reading by the language's convention first; ``firm``: the other side must have it; ``word``: it is written
     out; ``shared``: its unit stands at the next number (5 to 10 mg); ``unit`` and ``per``: UCUM codes or nothing; ``kind``: what
-    else it is: month, day, year, date, ordinal, decade, clock, item (``(1)``),
-    list (``1.`` before an item), roman, hint, counted (it stands before a counter), frequency, named (inside a name of the pack's);
-    label (a 1 that counts nothing); ``parts``: what it is if read as several numbers.
+    else it is: month, day, year, date, ordinal, decade, clock, item (``(1)``), list (``1.`` before an item), roman, hint, counted
+    (it stands before a counter), frequency, label (a 1 that counts nothing); ``parts``: what it is if read as several numbers.
     """
 
     start: int
@@ -51,7 +50,6 @@ class Marks:
         self.counters: set[int] = set()
         self.counters_before: set[int] = set()
         self.frequencies: list[tuple[int, int]] = []
-        self.names: list[tuple[int, int]] = []
         for hit in hits:
             match hit.kind:
                 case "unit" if hit.after:
@@ -68,8 +66,6 @@ class Marks:
                     self.counters.add(hit.start)
                 case "frequency":
                     self.frequencies.append((hit.start, hit.end))
-                case "name":
-                    self.names.append((hit.start, hit.end))
 
 
 YEAR = re.compile(r"(?:19|20)\d\d")
@@ -83,6 +79,7 @@ _ORDINALS = re.compile(
 _DECADE = re.compile(rf"(?:\d\d)?\d0(?:'?s|-?[ех])(?!{LETTER})")
 _MERIDIEM = re.compile(r"(?::\d\d)? ?[ap](?:m\b|\. ?m\.)")
 _COUNTS = re.compile(rf" {LETTER}|[\u2e80-\ud7a3]")  # something stands behind that it counts: not in "answer 1."
+_NUMBERED = re.compile(rf"{LETTER}{{4}} ")  # something stands before that is numbered: type 1 diabetes
 _OPENS = frozenset(" (=<>≤≥~[,:;")  # what may stand before the sign of a negative number
 
 
@@ -118,7 +115,8 @@ def measured(text: str, row: Row, marks: Marks) -> Number:
         kind, firm = "item", False
     elif end in marks.counters or (end + 1 in marks.counters and text[end] == " "):
         kind = "counted"
-    if not kind and not word and values[0] == 1 and not unit and not _COUNTS.match(text, end):
+    numbered = not _COUNTS.match(text, end) or _NUMBERED.fullmatch(text, max(0, start - 5), start)
+    if not (kind or word or unit) and values[0] == 1 and numbered:
         kind = "label"
     if start and text[start - 1] == "-":
         ahead = text[start - 2] if start > 1 else ""

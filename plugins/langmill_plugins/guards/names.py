@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langmill.api import Drop, MissingInput
-from langmill_plugins.guards.lexicon import Lexicon, spaced, plain
+from langmill_plugins.guards.lexicon import Lexicon, plain, spaced
 
 if TYPE_CHECKING:
     from langmill_plugins.guards.reading import Reading

@@ -9,14 +9,16 @@ other side explains it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache
 
 from langmill.api import Drop
-from langmill_plugins.guards.lexicon import Hit
+from langmill_plugins.guards.lexicon import Hit, spaced
+from langmill_plugins.guards.likeness import converts, other_unit, same, same_hint, same_value, unit_unsaid
+from langmill_plugins.guards.numerals import LETTER
 from langmill_plugins.guards.reading import Number, Reading
-from langmill_plugins.guards.units import MEASURES, in_base, unit
+from langmill_plugins.guards.units import MEASURES, unit
 
 
 def changed_numbers(
@@ -32,11 +34,14 @@ def changed_numbers(
 
     Reasons: ``changed_number`` (a value that the other side does not have), ``changed_unit`` (a value whose unit is another one and
     does not convert exactly), ``changed_frequency`` and ``changed_route`` (both sides say how often, or which way, and not the same).
+    What a pack does not know (numbers written out, words for units) is not asked for in its language.
     ``dropped=False`` lets numbers of the source go, ``added=False`` lets the target say more: for texts that are no translation.
     """
     drops: list[Drop] = []
     left, right, odd = _matched(source, target)
     if units:
+        if not (source.pack.units and target.pack.units):  # their words are not known: symbols are
+            odd = [(s, t) for s, t in odd if s.unit and t.unit]
         odd = [(s, t) for s, t in odd if t.unit or not _unit_alone(s, target, t)]
         drops += [
             Drop("changed_unit", f"{_said(source, s)} in the source, {_said(target, t)} in the translation")
@@ -46,24 +51,8 @@ def changed_numbers(
         on_both = {number.kind for number in left if _clear(source, number)} & {
             number.kind for number in right if _clear(target, number)
         }
-        lost = (
-            [
-                number
-                for number in left
-                if (number.kind in on_both and _clear(source, number)) or _owed(number, source, target)
-            ]
-            if dropped
-            else []
-        )
-        new = (
-            [
-                number
-                for number in right
-                if (number.kind in on_both and _clear(target, number)) or _owed(number, target, source)
-            ]
-            if added
-            else []
-        )
+        lost = _missing(left, on_both, source, target) if dropped else []
+        new = _missing(right, on_both, target, source) if added else []
         drops += _faults(source, target, lost, new)
     if units:
         for kind, reason in (("frequency", "changed_frequency"), ("route", "changed_route")):
@@ -76,6 +65,27 @@ def changed_numbers(
                     )
                 )
     return drops
+
+
+def _missing(numbers: Sequence[Number], on_both: Collection[str], own: Reading, other: Reading) -> list[Number]:
+    """Numbers without their like that are faults."""
+    in_names: Collection[str] | None = None
+    found = []
+    for number in numbers:
+        if number.kind in on_both and _clear(own, number):
+            found.append(number)
+        elif number.firm and not (number.word and _wordless(other)):
+            if in_names is None:
+                in_names = _in_names(other, own)
+            if _owed(number, own, other, in_names):
+                found.append(number)
+    return found
+
+
+def _wordless(reading: Reading) -> bool:
+    """Whether nothing is known of how a language writes numbers out: none can be missed there."""
+    facts = reading.pack.numbers
+    return facts is None or not (facts.words or facts.numerals or facts.hints)
 
 
 def _gone(codes: set[str], other: Reading) -> bool:
@@ -126,17 +136,23 @@ def _matched(source: Reading, target: Reading) -> tuple[list[Number], list[Numbe
         mine, theirs = ([n for n in reading.numbers if _worded(n) is worded] for reading in (source, target))
         if worded is None:
             mine, theirs, left, right = left, right, [], []
-        for alike in (_same, _converts, _unit_unsaid):
-            if mine and theirs:
+        for alike in (same_hint, same, converts, unit_unsaid) if worded else (same, converts, unit_unsaid):
+            if mine and theirs and worded:  # "both" must not use up the "two" that a 2 of its side waits for
+                ours, others = (
+                    [[n for n in side if n.firm is firm] for firm in (True, False)] for side in (mine, theirs)
+                )
+                pairs = [_paired(*sides, alike) for sides in zip(ours, others, strict=True)]
+                mine, theirs = ([n for pair in pairs for n in pair[side]] for side in (0, 1))
+            elif mine and theirs:
                 mine, theirs, _ = _paired(mine, theirs, alike)
         left += mine
         right += theirs
     odd: list[tuple[Number, Number]] = []
     if any(number.firm for number in left) and any(number.firm for number in right):
-        left, right, odd = _paired(left, right, _other_unit)
+        left, right, odd = _paired(left, right, other_unit)
     if any(number.parts for number in left) or any(number.parts for number in right):
         left, right = list(_apart(left)), list(_apart(right))
-        left, right, _ = _paired(left, right, _same_value)
+        left, right, _ = _paired(left, right, same_value)
     return left, right, odd
 
 
@@ -147,88 +163,40 @@ def _worded(number: Number) -> bool:
 def _paired(
     left: Sequence[Number], right: Sequence[Number], alike: Likeness
 ) -> tuple[list[Number], list[Number], list[tuple[Number, Number]]]:
-    """Numbers taken together one by one; those that must be answered for choose first."""
+    """Numbers taken together one by one; those that must be answered for choose first, of these those with their neighbour's unit, and
+    each of them its like in that."""
     free = list(right)
     rest: list[Number] = []
     pairs: list[tuple[Number, Number]] = []
-    for number in sorted(left, key=lambda number: (not number.firm, number.word)):
-        like = [other for other in free if alike(number, other)]
+    near = _by_value(right) if len(left) > _MANY < len(right) and alike is not converts else None
+    for number in sorted(left, key=lambda number: (not number.firm, number.word, not number.shared)):
+        some = free if near is None else [other for value in number.values for other in near.get(value, ())]
+        like = [other for other in some if alike(number, other)]
         if like:
-            best = min(like, key=lambda other: (not other.firm, other.word))
+            best = min(like, key=lambda other: (not other.firm, other.word, other.shared != number.shared))
             pairs.append((number, best))
             free.remove(best)
+            if near is not None:
+                for value in best.values:
+                    near[value].remove(best)
         else:
             rest.append(number)
     return rest, free, pairs
 
 
-def _same_value(one: Number, other: Number) -> bool:
-    if one.values[0] != other.values[0] and one.values[0] not in other.values and other.values[0] not in one.values:
-        return False
-    if one.word != other.word and (one.kind in _PLACED or other.kind in _PLACED) and one.kind != other.kind:
-        return False
-    if one.kind == other.kind:
-        return True
-    kinds = {one.kind, other.kind}
-    if kinds == {"label", "hint"}:  # "answer 1." is not said by an article
-        return False
-    return "date" in kinds if "month" in kinds else kinds != {"roman", "list"}
+_MANY = 12  # numbers, from which on looking them up by value is quicker than trying all
 
 
-_PLACED = frozenset({"day", "item"})  # 1 December and (1) are no one and no a
-
-
-def _same(one: Number, other: Number) -> bool:
-    return (
-        (one.kind == "month") == (other.kind == "month")
-        and one.unit == other.unit
-        and _same_value(one, other)
-        and _over_alike(one, other)
-    )
-
-
-def _converts(one: Number, other: Number) -> bool:
-    if not one.unit or not other.unit or one.unit == other.unit:
-        return False
-    if unit(one.unit).dimension != unit(other.unit).dimension:
-        return False
-    # By the language's own marks alone: 1,900 g is no 1.9 kg by way of another reading.
-    return bool(one.values[0]) and in_base(one.values[0], one.unit) == in_base(other.values[0], other.unit)
-
-
-def _unit_unsaid(one: Number, other: Number) -> bool:
-    """The same value where a side has no unit, or shares that of its neighbour. A translation may add a unit that goes without
-    saying in the source, and leave out none but years of age."""
-    if one.unit and other.unit and not (one.shared or other.shared or one.kind or other.kind):
-        return False
-    if one.word != other.word and one.values[0] == 1 and (other.unit if one.word else one.unit):
-        return False  # 1 mg is not said by any "a" of the other side
-    plain = not one.word and one.kind in _PLAIN and other.kind in _PLAIN
-    lost = plain and one.unit not in ("", "a") and not one.shared and not other.unit
-    return not lost and _same_value(one, other)
-
-
-_PLAIN = frozenset({"", "item", "counted", "label"})
+def _by_value(numbers: Sequence[Number]) -> dict[Fraction, list[Number]]:
+    found: dict[Fraction, list[Number]] = defaultdict(list)
+    for number in numbers:
+        for value in number.values:
+            found[value].append(number)
+    return found
 
 
 def _measure(number: Number) -> bool:
     return bool(number.unit) and not number.shared and unit(number.unit).dimension in MEASURES
-
-
-def _other_unit(one: Number, other: Number) -> bool:
-    return (one.firm or other.firm) and _same_value(one, other)
-
-
-def _over_alike(one: Number, other: Number) -> bool:
-    if one.per == other.per or not one.per or not other.per:
-        return True
-    mine, theirs = _bases(one.per), _bases(other.per)
-    return mine <= theirs or theirs <= mine
-
-
-@lru_cache(maxsize=1 << 12)
-def _bases(per: str) -> frozenset[tuple[str, Fraction]]:
-    return frozenset(in_base(Fraction(1), code) for code in per.split("/"))
 
 
 def _apart(numbers: Sequence[Number]) -> Iterator[Number]:
@@ -241,32 +209,29 @@ def _apart(numbers: Sequence[Number]) -> Iterator[Number]:
             yield number
 
 
-def _owed(number: Number, own: Reading, other: Reading) -> bool:
-    """Whether a number without its like is a fault."""
-    if not number.firm:
-        return False
+def _owed(number: Number, own: Reading, other: Reading, in_names: Collection[str]) -> bool:
+    """Whether a firm number without its like is a fault. ``in_names``: digits that the other side says in names alone."""
     if number.word and number.kind != "month" and number.values[0] in _silent(own) | _silent(other):
         return False
-    if number.values[0] == 1 and (number.kind == "counted" or (not _measure(number) and _unit_alone(number, other))):
+    if number.values[0] == 1 and (
+        (number.kind == "counted" and not _counts(other)) or (not _measure(number) and _unit_alone(number, other))
+    ):
         return False
-    if _said_twice(number, own) and any(_same_value(number, found) for found in other.numbers):
+    if _said_twice(number, own) and any(same_value(number, found) for found in other.numbers):
         return False
-    if any(value.denominator == 1 and str(value.numerator) in _in_names(other, own) for value in number.values):
+    if any(value.denominator == 1 and str(value.numerator) in in_names for value in number.values):
         return False
     if any(found.kind == "decade" and found.values[0] // 100 + 1 == number.values[0] for found in other.numbers):
         return False  # the 1930s are the 30s of the 20th century
-    if number.kind == "named" and _named(number, own, other):
-        return False
     if number.kind == "frequency" and _codes(own, "frequency") & _codes(other, "frequency"):
         return False
     return not any(value in _in_frequencies(other) for value in number.values)
 
 
-def _named(number: Number, own: Reading, other: Reading) -> bool:
-    """Whether a number inside a name is said by the same name of the other side, as often."""
-    code = next(hit.value for hit in own.hits if hit.kind == "name" and hit.start <= number.start < hit.end)
-    mine, theirs = (sum(hit.value == code for hit in side.hits if hit.kind == "name") for side in (own, other))
-    return bool(mine <= theirs)
+def _counts(reading: Reading) -> bool:
+    """Whether the language says 1 with a counter where others have an article or nothing."""
+    facts = reading.pack.numbers
+    return facts is not None and bool(facts.counters)
 
 
 def _unit_alone(number: Number, other: Reading, near: Number | None = None) -> bool:
@@ -275,10 +240,27 @@ def _unit_alone(number: Number, other: Reading, near: Number | None = None) -> b
     return bool(number.unit) and any(
         hit.kind == "unit"
         and hit.value == number.unit
-        and not any(found.right == hit.end for found in other.numbers)
-        and (near is None or near.left - _BESIDE < hit.start < near.right + _BESIDE)
+        and _by_itself(other.text, hit, near is not None)
+        and not any(found.left <= hit.start and hit.end <= found.right for found in other.numbers)
+        and (near is None or _beside(other.text, hit, near))
         for hit in other.hits
     )
+
+
+def _beside(text: str, hit: Hit, number: Number) -> bool:
+    """15 derniers jours; before the number with no word between: days 8 to 15."""
+    if hit.start >= number.right:
+        return hit.start < number.right + _BESIDE
+    return number.left - _BESIDE < hit.end <= number.left and not _WORD.search(text, hit.end, number.left)
+
+
+_WORD = re.compile(rf"{LETTER}{{4}}")
+
+
+def _by_itself(text: str, hit: Hit, near: bool) -> bool:
+    """Whether a unit may stand there without a number: as a word of its own, or inside one in a script without spaces (last year
+    is one word there), but not where a number is missing before it."""
+    return spaced(text[hit.start]) or (not near and hit.start > 0 and text[hit.start - 1].isalpha())
 
 
 _BESIDE = 16  # characters, for "15 derniers jours"
@@ -308,12 +290,29 @@ _WHENEVER = frozenset({"as_needed", "bedtime", "stat"})  # said beside a frequen
 _DIGITS = re.compile(r"\d+")
 
 
-def _in_names(reading: Reading, other: Reading) -> set[str]:
-    """Digits of identifiers, and of what the language says for them, that the other text does not have."""
-    written = {_key(hit) for hit in other.hits if hit.kind == "name" and _DIGITS.search(other.text, hit.start, hit.end)}
-    keys = {name.key for name in reading.names} | {_key(hit) for hit in reading.hits if hit.kind == "name"}
-    keys -= written | {name.key for name in other.names}
-    return {str(int(digits)) for key in keys for digits in _DIGITS.findall(key) if len(digits) < 10}
+def _in_names(reading: Reading, other: Reading) -> frozenset[str]:
+    """Digits that stand in more identifiers than in the other text, or that a name of the pack's means and does not show. Of
+    identifiers in two scripts the digits alone can be compared."""
+    if not reading.names and not any(hit.kind == "name" for hit in reading.hits):
+        return frozenset()
+    mine, theirs = (_digits(name.key for name in side.names) for side in (reading, other))
+    meant = _digits(_meant(reading, shown=False)) - _digits(_meant(other, shown=True)) - (theirs - mine)
+    return frozenset(mine - theirs) | frozenset(meant)
+
+
+def _meant(reading: Reading, shown: bool) -> Iterator[str]:
+    """What the names of the pack stand for, identifiers apart. ``shown``: those as well that have their digits beside them, which
+    are numbers of the text."""
+    inside = {place for name in reading.names for place in (name.start, name.end)}
+    for hit in reading.hits:
+        if hit.kind != "name" or {hit.start, hit.end} & inside:
+            continue
+        if shown or not _DIGITS.search(reading.text, hit.start, hit.end + 3):
+            yield _key(hit)
+
+
+def _digits(keys: Iterable[str]) -> Counter[str]:
+    return Counter(str(int(digits)) for key in keys for digits in _DIGITS.findall(key) if len(digits) < 10)
 
 
 def _key(hit: Hit) -> str:

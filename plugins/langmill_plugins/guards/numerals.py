@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 Values = tuple[Fraction, ...]
@@ -19,7 +20,7 @@ LETTER = (  # a letter of a script that parts words by spaces; the scripts left 
 _SPACED = r"\d{1,3}(?:[ ]\d{3})+(?!\d)(?:[.,]\d+)?"
 _MARKED = r"\d+(?:[.,'٫٬]\d+)*"
 DIGITS = re.compile(
-    rf"""
+    rf"""(?=[.\d])(?:
     (?P<whole>\d{{1,3}})[ ](?P<half>[1-9]/[1-9]\d?)(?![\d/.])                       # 5 1/2
   | (?P<mantissa>{_MARKED})[ ]?[x×х*·⋅][ ]?10[ ]?\^[ ]?(?P<power>[-+]?\d{{1,2}})     # 3 x 10^5
   | (?P<lost>{_MARKED})[ ]?[x×х][ ]?10(?P<raised>-?\d{{1,2}})(?!\d|[.,]\d)              # 3 x 105, 3 x 10-5: raised once
@@ -28,12 +29,14 @@ DIGITS = re.compile(
   | (?<![\d.,])(?P<share>\d{{1,3}}/\d{{1,4}})(?![\d/]|[.,]\d|[ ]\d{{3}}(?!\d))      # 1/2
   | (?<![\d.,'])(?P<spaced>{_SPACED})                                               # 10 000
   | (?P<marked>{_MARKED})
-  | (?<![\w.)])\.(?P<bare>\d+)                                                       # p < .05
-    """,
+  | (?:(?<![\w.)])|(?<=(?<!\w)و))\.(?P<bare>\d+)                                                       # p < .05
+    )""",
     re.VERBOSE,
 )
 """One number in digits, in plain text."""
 
+LONGEST = 60
+"""Characters of a number; a longer run of digits is a wording, which must stay as it is. Python reads no more than 4,300."""
 _MARK = re.compile(r"([.,'٫٬ ])")
 
 
@@ -86,6 +89,8 @@ def _day_and_month(numbers: Sequence[str]) -> bool:
 def digits(found: re.Match[str], decimal: str) -> Written | None:
     """What a match of DIGITS says; None where it is several numbers."""
     kind = found.lastgroup
+    if found.end() - found.start() > LONGEST:
+        return Written((Fraction(int.from_bytes(sha256(found.group().encode()).digest(), "big")),))
     if kind == "marked" or kind == "spaced":
         return written(found.group(), decimal)
     if kind == "bare":
@@ -252,7 +257,7 @@ def rows(text: str, atoms: Sequence[Atom], joint: re.Pattern[str], ones_first: b
             atom = atoms[index]
             joined = joint.fullmatch(text, end, atom.start)
             one = atom.kind == "hint" and atom.values[0] == 1 and _takes_one(first, current)
-            if (atom.kind and not one) or not joined:
+            if (atom.kind and not (one or atom.scale)) or not joined:
                 break
             glued = bool(joined[1]) or (ones_first and atom.word)
             going = multiplies(total, current, atom.scale, last) if atom.scale else None

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 WORDED = frozenset({"language", "chatter", "leaks", "loops"})
 """Guards over any text."""
-TRANSLATED = WORDED | {
-    "numbers", "units", "negation", "sides", "comparisons", "names", "length", "untranslated", "options"
-}  # fmt: skip
+READINGS = frozenset({"numbers", "units", "negation", "sides", "comparisons", "names"})
+"""Guards that read a text beside its source."""
+TRANSLATED = WORDED | READINGS | {"length", "untranslated", "options"}
 """Guards over a translation."""
 UNREADABLE = {"wrong_language", "untranslated"}
 """Reasons after which nothing else can be said of a text."""
@@ -90,7 +90,7 @@ def faults(
     for piece, drops in zip(whole, told, strict=True):
         reasons = {drop.reason for drop in drops}
         if "untranslated" in on and "untranslated" not in reasons:
-            drops += wording.untranslated(piece.source, piece.target)
+            drops[:0] = _left_as_it_was(piece) or wording.untranslated(piece.source, piece.target)
         if UNREADABLE & reasons:
             lost.add(piece.name)
         found += named(drops, piece.name)
@@ -111,16 +111,25 @@ def faults(
     return found
 
 
+def _left_as_it_was(piece: Piece) -> list[Drop]:
+    """A question that is its source: shorter than what is told from its words, and yet never the same in two languages."""
+    if piece.name == "question" and piece.source.split() == piece.target.split():
+        return [Drop("untranslated", f"as in the source: {piece.target[:150]}")]
+    return []
+
+
 def _changed(
     piece: Piece, source: Pack, target: Pack, on: Collection[str], keep: Sequence[str], glossary: Glossary | None
 ) -> list[Drop]:
-    before, after = read(piece.source, source), read(piece.target, target)
-    found = changed_numbers(before, after, numbers="numbers" in on, units="units" in on)
-    found += changed_cues(
-        before, after, negation="negation" in on, sides="sides" in on, comparisons="comparisons" in on
-    )
-    if "names" in on:
-        found += changed_names(before, after)
+    found: list[Drop] = []
+    if READINGS.intersection(on):
+        before, after = read(piece.source, source), read(piece.target, target)
+        found += changed_numbers(before, after, numbers="numbers" in on, units="units" in on)
+        found += changed_cues(
+            before, after, negation="negation" in on, sides="sides" in on, comparisons="comparisons" in on
+        )
+        if "names" in on:
+            found += changed_names(before, after)
     if keep:
         found += not_kept(piece.source, piece.target, keep)
     if glossary:
@@ -133,12 +142,14 @@ def expanded(short: str, long: str, pack: Pack, on: Collection[str], asked: Aske
     [found] = worded([long], pack, on, asked)
     if UNREADABLE & {drop.reason for drop in found}:
         return found
-    before, after = read(short, pack), read(long, pack)
-    changed = changed_numbers(_once(before), after, numbers="numbers" in on, units="units" in on, added=False)
-    found += _within(changed, before, after, ("the short answer", "the longer one"))
-    found += claims.turned_claim(short, long, pack, negation="negation" in on, sides="sides" in on)
-    if "names" in on:
-        found += changed_names(before, after)
+    called = "the short answer", "the longer one"
+    if READINGS.intersection(on):
+        before, after = read(short, pack), read(long, pack)
+        changed = changed_numbers(_once(before), after, numbers="numbers" in on, units="units" in on, added=False)
+        found += _called(_within(changed, before, after), called)
+        found += claims.turned_claim(short, long, pack, negation="negation" in on, sides="sides" in on)
+        if "names" in on:
+            found += _called(changed_names(before, after), called)
     if "claim" in on:
         found += claims.lost_claim(short, long, pack)
     return found
@@ -160,7 +171,7 @@ def answered(
     """What is wrong with each of some questions and their answers, beside the passage that they are made from. ``support``: the
     least share of a pair's terms that the passage has too; 0 asks for none."""
     by_text = worded([text for pair in texts for text in pair], pack, on, asked)
-    known, seen = read(passage, pack), set[str]()
+    compared, seen = bool({"numbers", "units"}.intersection(on)), set[str]()
     found: list[list[Drop]] = []
     for index, (question, answer) in enumerate(texts):
         drops: list[Drop] = []
@@ -174,19 +185,22 @@ def answered(
         drops += [*by_text[2 * index], *by_text[2 * index + 1]]
         whole = f"{question} {answer}"  # on one line: at the beginning of one, numbers may count the lines of a list
         if not UNREADABLE & {drop.reason for drop in drops}:
-            said = _once(_stated(read(whole, pack), len(read(question, pack).text)))
-            changed = changed_numbers(said, known, numbers="numbers" in on, units="units" in on, added=False)
-            drops += _within(changed, said, known, ("the pair", "the passage"))
+            if compared:
+                known = read(passage, pack)
+                said = _once(_stated(read(whole, pack), len(read(question, pack).text)))
+                changed = changed_numbers(said, known, numbers="numbers" in on, units="units" in on, added=False)
+                drops += _called(_within(changed, said, known), ("the pair", "the passage"))
             drops += claims.unsupported(whole, passage, pack, support)
         found.append(drops)
     return found
 
 
-def alike(one: str, other: str, pack: Pack) -> float:
-    """How alike two texts of a language are, 0 to 1: by shared words, and not at all when their numbers differ."""
-    if changed_numbers(read(one, pack), read(other, pack)):
-        return 0.0
-    return claims.likeness(one, other, pack)
+def alike(one: str, other: str, pack: Pack, called: tuple[str, str]) -> tuple[float, list[Drop]]:
+    """How alike two texts of a language are, 0 to 1, by shared words; and not at all when their numbers differ, which are told.
+    ``called`` is what people call the two."""
+    if changed := changed_numbers(read(one, pack), read(other, pack)):
+        return 0.0, _called(changed, called)
+    return claims.likeness(one, other, pack), []
 
 
 def _once(reading: Reading) -> Reading:
@@ -203,13 +217,17 @@ def _stated(reading: Reading, question: int) -> Reading:
     )
 
 
-def _within(faults: Sequence[Drop], part: Reading, whole: Reading, called: tuple[str, str]) -> list[Drop]:
-    """Faults between a text and one that says more than it: which way and how often may be told of other things there, too.
-    ``called`` is what people call source and target, as neither is a translation."""
+def _within(faults: Sequence[Drop], part: Reading, whole: Reading) -> Sequence[Drop]:
+    """Faults between a text and one that says more than it: which way and how often may be told of other things there, too."""
     for kind in ("frequency", "route"):
         said, there = ({hit.value for hit in reading.hits if hit.kind == kind} for reading in (part, whole))
         if said <= there:
             faults = [fault for fault in faults if fault.reason != f"changed_{kind}"]
+    return faults
+
+
+def _called(faults: Sequence[Drop], called: tuple[str, str]) -> list[Drop]:
+    """Faults between two texts of which neither is a translation: ``called`` is what people call the source and the target."""
     source, target = called
     return [
         fault._replace(detail=fault.detail.replace("the source", source).replace("the translation", target))
@@ -218,8 +236,8 @@ def _within(faults: Sequence[Drop], part: Reading, whole: Reading, called: tuple
 
 
 def named(faults: Sequence[Drop], name: str) -> list[Drop]:
-    """Faults whose details begin with the name of what they are in."""
-    return [fault._replace(detail=f"{name}: {fault.detail}") for fault in faults]
+    """Faults whose details begin with the name of what they are in, if it has one."""
+    return [fault._replace(detail=f"{name}: {fault.detail}") if name else fault for fault in faults]
 
 
 def _add(found: list[list[Drop]], more: Sequence[Sequence[Drop]]) -> None:

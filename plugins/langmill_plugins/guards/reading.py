@@ -23,7 +23,7 @@ from langmill.api import Pack
 from langmill_plugins.guards.lexicon import Hit, lexicon, plain
 from langmill_plugins.guards.measured import Marks, Number, measured
 from langmill_plugins.guards.numerals import DIGITS, LETTER, Atom, Numerals, digits, rows
-from langmill_plugins.guards.together import dated, quotients, share
+from langmill_plugins.guards.together import dated, halves, quotients, share
 
 __all__ = ["Name", "Number", "Reading", "read"]
 
@@ -97,16 +97,18 @@ def prepared(text: str) -> str:
 
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"\d+")
-_NAME = re.compile(
-    rf"(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+\.\w[\w.]*|\bdoi:? ?10\.\S+"
-    rf"|(?<![^\W_])(?:{LETTER}++[-_]?+)++\d(?:{LETTER}|\d)*+(?:-{LETTER}*+\d(?:{LETTER}|\d)*+)*+"
-    rf"|(?<![\w.,])\d+-?{LETTER}{{1,3}}-?\d+\w*"
+_IDENTIFIER = (
+    rf"(?<![^\W_])(?<!°)(?![وفبلك]?(?:ال|ل)?\d)(?:{LETTER}++[-_]?+)++\d(?:{LETTER}|\d)*+(?:-{LETTER}*+\d(?:{LETTER}|\d)*+)*+"
+    rf"|(?<![\w.,])\d+-?{LETTER}{{1,3}}-?\d+(?:{LETTER}|\d)*+"
 )
+_NAME = re.compile(_IDENTIFIER)
+_ADDRESS = re.compile(rf"(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+\.\w[\w.]*|\bdoi:? ?10\.\S+|{_IDENTIFIER}")
+_ADDRESSED = re.compile(r"://|www\.|@|doi")
 _UNIT = re.compile(r"[cdkmμ]?m[23]|cmh2o")
-_NO_NAME = re.compile(r"\d+(?:x|х|e-?|mg|ml|g)\d+|\w{3,}-(?:19|20)\d\ds?")
+_NO_NAME = re.compile(r"\d+[ckmnμ]?m-[123]|[xх]10-?\d{0,2}|\d+(?:x|х|e-?|mg|ml|g)\d+|\w{3,}-(?:19|20)\d\ds?")
 _LOOSE = re.compile(r"[-_ ]")
 _LIST_MARK = re.compile(r"\d{1,2}(?:[.)、:](?!\d)|$)")
-_ROMAN = re.compile(r"(?<![a-z0-9])(?=[xvi])(?!x ?\d)x{0,3}(?:i[vx]|v?i{0,3})(?=(?:e|è?me|er)?(?![a-zà-ÿ0-9']))")
+_ROMAN = re.compile(r"(?<![a-z0-9])(?=[xvi])(?!x ?\d)x{0,3}(?:i[vx]|v?i{0,3})(?=(?:e|è?me|er)?(?!-?[a-zà-ÿ0-9']))")
 _SIGNS = {"i": 1, "v": 5, "x": 10}
 
 
@@ -124,10 +126,9 @@ class Reader:
         self._in_words = any("\uac00" <= sign <= "\ud7a3" for sign in numerals)
         joiners = _any_of(facts.joiners if facts else ())
         ranges = _any_of((*facts.ranges, *facts.joiners) if facts else ())
+        self._joiner = re.compile(rf"(?:{joiners}) " if joiners else "(?!)")
         self._joint = re.compile(rf"\+?[ -]?(?:({joiners})[ -]?)?" if joiners else "\\+?[ -]?()")
-        self._list = re.compile(
-            rf" ?[-,/、،~+±:]? ?(?:{ranges}{'|' * bool(ranges)}{LETTER}{{1,3}}|[\u3041-\u9fff]{{1,2}})? ?"
-        )
+        self._list = re.compile(rf" ?[-,/、،~+±]? ?(?:{ranges})? ?| {LETTER}{{1,3}} | ?[\u3041-\u9fff]{{1,2}} ?")
         self.read = lru_cache(maxsize=1 << 12)(self._read)
 
     def _read(self, text: str) -> Reading:
@@ -154,7 +155,9 @@ class Reader:
         share(text, numbers, found, self._list)
         dated(text, numbers)
         numbers = quotients(text, numbers)
-        if marks.frequencies or marks.names:
+        if any(number.values[0].denominator == 2 for number in numbers):
+            numbers = halves(text, numbers, marks.units, self._joint)
+        if marks.frequencies:
             numbers = [_covered(number, marks) for number in numbers]
         return numbers
 
@@ -163,23 +166,28 @@ class Reader:
     ) -> list[Atom]:
         """Numbers and number words one by one, by place; where two overlap, the one that begins first and is longer."""
         atoms = list(self._digits(text, names, lines)) if _DIGIT.search(text) else []
+        hints = {hit.start for hit in hits if hit.kind == "hint"}
+        ends = {hit.end for hit in hits if hit.kind == "hint"} if self._in_words else set()
         for hit in hits:
             kind, value = hit.kind, hit.value
             if kind == "scale":
                 if any(before.start <= hit.start < before.end for before in marks.units_before.values()):
                     continue  # 百分之_ is a unit
+                if hit.start in ends:
+                    continue  # 하나만 is only one
                 atoms.append(Atom(hit.start, hit.end, (Fraction(value),), False, True, value, False))
             elif kind == "word" or kind == "hint":
                 values = value if isinstance(value, tuple) else (value,)
                 alone = kind == "hint" and not (
                     values and values[0].denominator > 1
                 )  # half a million is one number, century eighty is not
-                atoms.append(Atom(hit.start, hit.end, values, kind == "word", True, kind="hint" if alone else ""))
+                start = hit.start
+                if not alone and (joiner := self._joiner.match(text, start)):  # "y medio" after what it is joined to
+                    start = joiner.end()
+                atoms.append(Atom(start, hit.end, values, kind == "word", True, kind="hint" if alone else ""))
             elif kind == "month":
                 # One that is a hint as well ("may") or short ("mar") is a month for sure only beside a number.
-                firm = hit.end - hit.start > 3 and not any(
-                    other.start == hit.start and other.kind == "hint" for other in hits
-                )
+                firm = hit.end - hit.start > 3 and hit.start not in hints
                 atoms.append(Atom(hit.start, hit.end, (Fraction(value),), firm, True, kind=kind))
         if self._numerals.pattern:
             atoms.extend(self._native(text, hits, marks))
@@ -204,7 +212,7 @@ class Reader:
             while name.end <= start and name.end:
                 name = next(upcoming)
             if start >= name.start or at > name.start:
-                at = max(at, name.end)
+                at = name.end  # "SpO2 100 %": digits may begin in a name and go on behind it
                 continue
             said = digits(found, self._decimal)
             if said is None:
@@ -218,7 +226,9 @@ class Reader:
     def _native(self, text: str, hits: Sequence[Hit], marks: Marks) -> Iterator[Atom]:
         """Native numerals. One sign alone is a number only beside a counter or a unit, and only hints at one elsewhere."""
         assert self._numerals.pattern
-        covered = [(hit.start, hit.end) for hit in hits if hit.kind in ("unit", "name", "month")]
+        covered = [
+            (hit.start, hit.end) for hit in hits if hit.end - hit.start > 1 and hit.kind in ("unit", "name", "month")
+        ]
         for found in self._numerals.pattern.finditer(text):
             start, end = found.span()
             if any(left <= start and end <= right and end - start < right - left for left, right in covered):
@@ -237,11 +247,9 @@ class Reader:
 
 
 def _covered(number: Number, marks: Marks) -> Number:
-    """A number inside a frequency, or inside what the language calls something by: coronavirus 19."""
+    """A number inside a frequency."""
     if any(start <= number.start and number.end <= end for start, end in marks.frequencies):
         return number._replace(kind="frequency")
-    if any(start <= number.start and number.end <= end for start, end in marks.names):
-        return number._replace(kind="named")
     return number
 
 
@@ -251,7 +259,8 @@ def _any_of(words: Sequence[str]) -> str:
 
 def _names(text: str, months: set[int]) -> Iterator[Name]:
     """Identifiers and addresses; units that end in a digit (cm3) with no key: they are neither names nor numbers."""
-    for found in _NAME.finditer(text):
+    pattern = _ADDRESS if _ADDRESSED.search(text) else _NAME
+    for found in pattern.finditer(text):
         if found.start() not in months and not _NO_NAME.fullmatch(found.group()):
             unit = _UNIT.fullmatch(found.group())
             yield Name(*found.span(), "" if unit else _LOOSE.sub("", found.group()))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
+from langmill_plugins.guards.lexicon import Hit
 from langmill_plugins.guards.measured import YEAR, Number
 from langmill_plugins.guards.numerals import Row
 
@@ -84,11 +86,49 @@ def _beside(text: str, numbers: list[Number], index: int) -> None:
         first, second = (number, month) if place < index else (month, number)
         if not _NEAR.fullmatch(text, first.right, second.start) or (number.unit and not number.shared):
             continue
-        day = 0 < number.values[0] < 32
+        day = 0 < number.values[0] < 32 and number.values[0].denominator == 1
         if day:
             numbers[place] = number._replace(kind="day", unit="", per="", shared=False)
         if not number.word and place > index:  # "answer 1 may" is no date
             numbers[index] = numbers[index]._replace(firm=True)
+
+
+def halves(text: str, numbers: Sequence[Number], units: Mapping[int, Hit], joint: re.Pattern[str]) -> list[Number]:
+    """Two years and a half, 2時間半, a year and a half: a half behind a unit belongs to the number before that unit, or to the one
+    that goes without saying. ``joint``: what joins, its first group the word."""
+    kept: list[Number] = []
+    for number in numbers:
+        if number.values[0] == _HALF and number.word and not number.unit:
+            before = kept[-1] if kept else None
+            if (
+                before
+                and before.unit
+                and before.values[0].denominator == 1
+                and _joined(text, before.right, number, joint)
+            ):
+                kept[-1] = before._replace(
+                    values=(before.values[0] + _HALF,), firm=True, end=number.end, right=number.end
+                )
+                continue
+            for unit in units.values():
+                if unit.value and unit.end <= number.start and _joined(text, unit.end, number, joint):
+                    number = number._replace(values=(1 + _HALF, *number.values), unit=unit.value, left=unit.start)
+        kept.append(number)
+    return kept
+
+
+_HALF = Fraction(1, 2)
+
+
+def _joined(text: str, at: int, number: Number, joint: re.Pattern[str]) -> bool:
+    """Whether a half goes on with what ends there."""
+    if at == number.start:
+        return text[at] == "半" and text[at + 1 : at + 2] not in _HALVED
+    joined = joint.fullmatch(text, at, number.start)
+    return joined is not None and bool(joined[1])
+
+
+_HALVED = frozenset("年月日夜身数量分径减")  # 半年 is half a year, 半数 half of them
 
 
 def quotients(text: str, numbers: Sequence[Number]) -> list[Number]:

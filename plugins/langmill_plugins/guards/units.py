@@ -84,6 +84,7 @@ UNITS: dict[str, Unit] = {
     "wk": Unit("seconds", _F(7 * 86400)),
     "mo": Unit("months"),
     "a": Unit("months", _F(12)),
+    "10.a": Unit("months", _F(120)),
     **_prefixed("energy", "J", "k M m"),
     "cal": Unit("energy", _F("4.184")),
     "kcal": Unit("energy", _F(4184)),
