@@ -141,8 +141,8 @@ def _matched(source: Reading, target: Reading) -> tuple[list[Number], list[Numbe
                 ours, others = (
                     [[n for n in side if n.firm is firm] for firm in (True, False)] for side in (mine, theirs)
                 )
-                pairs = [_paired(*sides, alike) for sides in zip(ours, others, strict=True)]
-                mine, theirs = ([n for pair in pairs for n in pair[side]] for side in (0, 1))
+                firm, soft = (_paired(*sides, alike) for sides in zip(ours, others, strict=True))
+                mine, theirs = [*firm[0], *soft[0]], [*firm[1], *soft[1]]
             elif mine and theirs:
                 mine, theirs, _ = _paired(mine, theirs, alike)
         left += mine
