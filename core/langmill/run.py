@@ -55,7 +55,7 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
     """
     if request.only is None and (absent := assembly.absent()):
         raise MissingInput(
-            "these sources are not there:\n" + "\n".join(f"  {line}" for line in (*absent, *_moved(assembly, store)))
+            "these can not be read:\n" + "\n".join(f"  {line}" for line in (*absent, *_moved(assembly, store)))
         )
     if request.only is not None and not store.recipe_lock.exists():
         raise MissingInput(

@@ -55,7 +55,7 @@ async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[s
     """Lines: what is to be told about the ledger, each prompt with its answer, then each data set's rows and rejects. ``rows``
     per source, language and split."""
     if absent := assembly.absent():
-        raise MissingInput("these sources are not there:\n" + "\n".join(f"  {line}" for line in absent))
+        raise MissingInput("these can not be read:\n" + "\n".join(f"  {line}" for line in absent))
     with tempfile.TemporaryDirectory(prefix="langmill-preview-") as scratch, Ledger() as ledger:
         store = RunFolder(Path(scratch))
         context = assembly.context("llm")
