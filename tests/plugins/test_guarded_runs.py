@@ -134,6 +134,19 @@ def test_a_guard_that_is_off_lets_pass_what_it_would_find(bench: Any, dosed: Cal
         assert [item.language for item in bench.rows("open")] == ["en", "fr"]
 
 
+def test_card_and_report_tell_what_is_off_and_what_was_mended(bench: Any, dosed: Callable[..., None]) -> None:
+    with Provider(replies=[reply(WRONG), reply(FRENCH)]) as provider:
+        dosed(provider.url, ", guards: {negation: false, sides: false}, judge: {}, repair: false")
+        assert bench.factory("run", "small.yaml").code == 0
+        off = (bench.folder / "runs/small/open/README.md").read_text("utf-8")
+        assert "**switched off: negation, sides**" in off and "repair off" in off and "judged by" in off
+        assert "switched off: negation, sides" in (bench.folder / "runs/small/report.html").read_text("utf-8")
+        dosed(provider.url)
+        assert bench.factory("run", "small.yaml", "--fresh").code == 0
+    on = (bench.folder / "runs/small/open/README.md").read_text("utf-8")
+    assert "switched off" not in on and "flag `repaired`: 1." in on
+
+
 def test_a_recipe_lists_terms_and_names_a_glossary(bench: Any, dosed: Callable[..., None]) -> None:
     with Provider(replies=[reply(FRENCH)]) as provider:
         dosed(provider.url, ", repair: false, guards: {keep: [AcmeScan], glossary: terms.csv}")
