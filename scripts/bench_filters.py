@@ -15,40 +15,16 @@ Peers run in BENCH_PEERS, a Python that has them, and by their own scripts in BE
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from pathlib import Path
 
 from bench.chain import chain
 from bench.language import language
 from bench.medical import medical
 from bench.near import near
 from bench.planted import planted
-from bench.section import finish, say, work_folder
+from bench.section import run_sections
 
 SECTIONS = {"near": near, "language": language, "medical": medical, "planted": planted, "chain": chain}
 
-
-def main() -> int:
-    """Run the sections; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="smaller corpora; the goals stay")
-    parser.add_argument("--only", choices=SECTIONS, help="one section")
-    parser.add_argument("--json", type=Path, help="the figures, into a file")
-    options = parser.parse_args()
-    data = os.environ.get("FACTORY_DATA")
-    if data is None or not Path(data).is_dir():
-        parser.error("these figures are of public sets: set FACTORY_DATA to the folder that holds them")
-    done = []
-    for name in [options.only] if options.only else SECTIONS:
-        say(f"{name} …")
-        with work_folder() as work:
-            section = SECTIONS[name](options.quick, work, Path(data))
-        section.tell()
-        done.append(section)
-    return finish(done, options.quick, options.json)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_sections(__doc__, SECTIONS, "smaller corpora; the goals stay"))

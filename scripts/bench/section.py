@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,27 @@ class Section:
 def say(text: str) -> None:
     """A line for people."""
     print(text, file=sys.stderr, flush=True)
+
+
+def run_sections(said: str | None, sections: Mapping[str, Callable[[bool, Path, Path], Section]], quick: str) -> int:
+    """The command of a benchmark on public sets: its sections, or one of them; the exit code. ``said`` is its help, ``quick`` what
+    --quick means."""
+    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--only", choices=sections, help="one section")
+    parser.add_argument("--json", type=Path, help="the figures, into a file")
+    options = parser.parse_args()
+    data = os.environ.get("FACTORY_DATA")
+    if data is None or not Path(data).is_dir():
+        parser.error("these figures are of public sets: set FACTORY_DATA to the folder that holds them")
+    done = []
+    for name in [options.only] if options.only else sections:
+        say(f"{name} …")
+        with work_folder() as work:
+            section = sections[name](options.quick, work, Path(data))
+        section.tell()
+        done.append(section)
+    return finish(done, options.quick, options.json)
 
 
 def finish(sections: Sequence[Section], quick: bool, to: Path | None) -> int:

@@ -11,40 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.plugins.test_executors import CONTEXT, MODULE
 
-from langmill.api import Context, FactoryError, MissingInput, RowFault
+from langmill.api import FactoryError, MissingInput, RowFault
 from langmill_plugins.executors.local import AHEAD
 from langmill_plugins.executors.ray import Ray
-
-CONTEXT = Context("datasets.x.steps[1]", 17, {}, Path())
-MODULE = """
-    import os, signal, time
-    from langmill.api import MissingInput, RowFault
-
-    def square(number): return number * number, os.getpid()
-    def slow_first(number):
-        time.sleep(0.3 if number == 0 else 0)
-        return number
-    def fail(number):
-        if number == 2: raise MissingInput("nothing at 'x'")
-        return number
-    def fault(number): raise RowFault("schema", "no answer")
-    def die(number):
-        if number == 3: os.kill(os.getpid(), signal.SIGKILL)
-        return number
-    def die_once(item):
-        number, folder = item
-        mark = os.path.join(folder, "died")
-        if number == 1 and not os.path.exists(mark):
-            open(mark, "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return number
-    def threads(number): return os.environ["OMP_NUM_THREADS"], os.environ.get("NUMBA_NUM_THREADS", "1")
-    def note(item):
-        number, folder = item
-        open(os.path.join(folder, str(number)), "w").close()
-        return number
-"""
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from langmill.api import MissingInput, packs_in
-from langmill_plugins.guards.names import Glossary, changed_names, not_kept
+from langmill_plugins.guards.glossaries import Glossary
+from langmill_plugins.guards.names import changed_names, not_kept
 from langmill_plugins.guards.reading import read
 
 PACKS = {pack.code: pack for pack in packs_in("langmill_languages")}

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.guarding import BAD, GOOD, LONGER, MENDED, PACKS, PASSAGE, SHORT, Model, one, pairs, row, run
 
 from langmill.api import Chat, Choice, Drop, MissingInput, Row, Skip, Text
 from langmill_plugins.augmenters.ask import Ask
 from langmill_plugins.augmenters.expand import Expand
 from langmill_plugins.augmenters.explain import Explain
 from langmill_plugins.augmenters.translate import Translate
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-guarding = importlib.import_module("guarding")
-BAD = guarding.BAD
-GOOD = guarding.GOOD
-LONGER = guarding.LONGER
-MENDED = guarding.MENDED
-PACKS = guarding.PACKS
-PASSAGE = guarding.PASSAGE
-SHORT = guarding.SHORT
-Model = guarding.Model
-one = guarding.one
-pairs = guarding.pairs
-row = guarding.row
-run = guarding.run
-
 
 # --- each guard ---
 

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.guarding import (
+    ANSWER,
+    BAD,
+    FRENCH,
+    GOOD,
+    LONGER,
+    MENDED,
+    PACKS,
+    PARACETAMOL,
+    PASSAGE,
+    QUESTION,
+    SHORT,
+    SOUND,
+    WRONG,
+    Model,
+    one,
+    pairs,
+    row,
+    run,
+)
 
 from langmill.api import Augmenter, Choice, Drop, Row, Skip, StepContext, Text
 from langmill_plugins.augmenters.ask import Ask
 from langmill_plugins.augmenters.expand import Expand
 from langmill_plugins.augmenters.translate import Translate
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-guarding = importlib.import_module("guarding")
-ANSWER = guarding.ANSWER
-BAD = guarding.BAD
-FRENCH = guarding.FRENCH
-GOOD = guarding.GOOD
-LONGER = guarding.LONGER
-MENDED = guarding.MENDED
-PACKS = guarding.PACKS
-PARACETAMOL = guarding.PARACETAMOL
-PASSAGE = guarding.PASSAGE
-QUESTION = guarding.QUESTION
-SHORT = guarding.SHORT
-SOUND = guarding.SOUND
-WRONG = guarding.WRONG
-Model = guarding.Model
-one = guarding.one
-pairs = guarding.pairs
-row = guarding.row
-run = guarding.run
-
 
 # --- judge ---
 

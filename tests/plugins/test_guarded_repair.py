@@ -10,30 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.guarding import (
+    BAD,
+    FRENCH,
+    GOOD,
+    MENDED,
+    PACKS,
+    PARACETAMOL,
+    PASSAGE,
+    QUESTION,
+    WRONG,
+    Model,
+    one,
+    pairs,
+    row,
+    run,
+)
 
 from langmill.api import Chat, Drop, MissingInput, Row, StepContext, Text
 from langmill_plugins.augmenters.ask import Ask
 from langmill_plugins.augmenters.expand import Expand
 from langmill_plugins.augmenters.explain import Explain
 from langmill_plugins.augmenters.translate import Translate
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-guarding = importlib.import_module("guarding")
-BAD = guarding.BAD
-FRENCH = guarding.FRENCH
-GOOD = guarding.GOOD
-MENDED = guarding.MENDED
-PACKS = guarding.PACKS
-PARACETAMOL = guarding.PARACETAMOL
-PASSAGE = guarding.PASSAGE
-QUESTION = guarding.QUESTION
-WRONG = guarding.WRONG
-Model = guarding.Model
-one = guarding.one
-pairs = guarding.pairs
-row = guarding.row
-run = guarding.run
-
 
 # --- repair ---
 

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.guarding import ANSWER, FRENCH, QUESTION, WRONG, Model, pairs, row, run
+from tests.nasty import NASTY
+from tests.provider import Provider
 
 from langmill.api import Augmenter, Body, Chat, Choice, Row, Text
 from langmill_plugins.augmenters.ask import Ask
 from langmill_plugins.augmenters.expand import Expand
 from langmill_plugins.augmenters.explain import Explain
 from langmill_plugins.augmenters.translate import Translate
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-guarding = importlib.import_module("guarding")
-ANSWER = guarding.ANSWER
-FRENCH = guarding.FRENCH
-QUESTION = guarding.QUESTION
-WRONG = guarding.WRONG
-Model = guarding.Model
-pairs = guarding.pairs
-row = guarding.row
-run = guarding.run
-NASTY = importlib.import_module("nasty").NASTY
-Provider = importlib.import_module("provider").Provider
-
 
 # --- odd texts ---
 

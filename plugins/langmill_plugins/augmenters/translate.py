@@ -33,7 +33,7 @@ from langmill_plugins.augmenters.options import Guards, Terms, watched
 from langmill_plugins.augmenters.replies import JSON, Answer, Maybe, Option, Pair, Question, Reply, single_turn
 
 if TYPE_CHECKING:
-    from langmill_plugins.guards.names import Glossary
+    from langmill_plugins.guards.glossaries import Glossary
     from langmill_plugins.guards.pairs import Piece
 
 Letter = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4)]
@@ -296,13 +296,13 @@ class Translate(Guarded):
         if self.guards.glossary is None:
             return None
         if (source, target) not in self._glossaries:
-            from langmill_plugins.guards.glossaries import glossary_of
+            from langmill_plugins.guards.glossaries import Glossary
 
             place, path = f"{context.place}.guards.glossary", context.path(self.guards.glossary)
             if not path.is_file():
                 raise MissingInput(f"{place}: nothing at '{self.guards.glossary}' ({path})")
             try:
-                self._glossaries[source, target] = glossary_of(path, source, target)
+                self._glossaries[source, target] = Glossary.read(path, source, target)
             except MissingInput as error:
                 raise MissingInput(f"{place}: {error}") from None
         return self._glossaries[source, target]

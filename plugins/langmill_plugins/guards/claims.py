@@ -15,7 +15,7 @@ _SPACED, _UNSPACED = re.compile(r"(?<!\w)([^\W\d_]{4,5})\w*"), re.compile(r"(?=(
 _CLAUSE = re.compile(r"[^\W_][^,.;:!?،。、，；：！？]*")
 
 
-def spaced(pack: Pack) -> bool:
+def by_words(pack: Pack) -> bool:
     """Whether the language parts words by spaces, as its pack says; so it is taken where the pack does not say."""
     return pack.text is None or pack.text.shingles.by == "word"
 
@@ -23,7 +23,7 @@ def spaced(pack: Pack) -> bool:
 def terms(text: str, pack: Pack) -> frozenset[str]:
     """What a text speaks of, roughly: the first five letters of its words of at least four, so that inflected forms meet;
     where words are not spaced, every pair of neighbouring letters."""
-    return frozenset((_SPACED if spaced(pack) else _UNSPACED).findall(plain(text)))
+    return frozenset((_SPACED if by_words(pack) else _UNSPACED).findall(plain(text)))
 
 
 def unsupported(text: str, passage: str, pack: Pack, least: float) -> list[Drop]:
@@ -89,7 +89,7 @@ def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
 def likeness(one: str, other: str, pack: Pack) -> float:
     """How alike two texts of a language are, 0 to 1: the share of words and pairs of words, or of letters and pairs of letters,
     that they have in common (Dice)."""
-    grams = [_grams(plain(text), spaced(pack)) for text in (one, other)]
+    grams = [_grams(plain(text), by_words(pack)) for text in (one, other)]
     whole = sum(map(len, grams))
     return 2 * len(grams[0] & grams[1]) / whole if whole else 1.0
 

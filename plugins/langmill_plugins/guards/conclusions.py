@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from langmill.api import Drop, Pack
-from langmill_plugins.guards.claims import spaced, terms
+from langmill_plugins.guards.claims import by_words, terms
 from langmill_plugins.guards.lexicon import plain
 
 # Options are written into a rationale as these letters of no script, so that patterns find them by their words, too.
@@ -33,7 +33,7 @@ def concludes(rationale: str, options: Sequence[str], answers: Sequence[int], pa
     cues = pack.cues
     if not cues or not cues.conclusion or not rationale.strip() or len(options) > MOST:
         return []
-    key, text = frozenset(answers), _marked(rationale, options, spaced(pack))
+    key, text = frozenset(answers), _marked(rationale, options, by_words(pack))
     named = _named(text, cues.conclusion, len(options), pack)
     if named:
         said = named[-1]
@@ -72,7 +72,7 @@ def _named(text: str, phrases: tuple[str, ...], count: int, pack: Pack) -> list[
         return []
     letters = pack.choice.letters if pack.choice else ()
     ands = tuple(joiner for joiner in (pack.numbers.joiners if pack.numbers else ()) if joiner.isalpha())
-    pattern = _pattern(phrases, letters[:count], count, spaced(pack), ands)
+    pattern = _pattern(phrases, letters[:count], count, by_words(pack), ands)
     places = {letter.casefold(): index for index, letter in enumerate(letters)}
     found = []
     for hit in pattern.finditer(text):
@@ -81,7 +81,7 @@ def _named(text: str, phrases: tuple[str, ...], count: int, pack: Pack) -> list[
         for word in _WORD.findall(_MARK.sub(" ", said)):
             if word.isdecimal():
                 named.append(int(word) - 1)
-            elif word.casefold() in places or not spaced(pack):
+            elif word.casefold() in places or not by_words(pack):
                 named += [places[letter] for letter in word.casefold() if letter in places]
         inside = frozenset(index for index in named if 0 <= index < count)
         if inside:

@@ -11,8 +11,9 @@ from langmill_plugins.guards import claims, wording
 from langmill_plugins.guards.choices import shuffled
 from langmill_plugins.guards.conclusions import concludes
 from langmill_plugins.guards.cues import changed_cues
+from langmill_plugins.guards.glossaries import Glossary
 from langmill_plugins.guards.length import length
-from langmill_plugins.guards.names import Glossary, changed_names, not_kept
+from langmill_plugins.guards.names import changed_names, not_kept
 from langmill_plugins.guards.numbers import changed_numbers
 from langmill_plugins.guards.reading import Reading, read
 
