@@ -67,6 +67,21 @@ def register_llms():
     return {"writer": Writer}
 '''
 
+BARE = """\
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+
+
+def elsewhere(name, *more):
+    data = ("litellm", "datasketch", "datasets", "fasttext", "openai", "openpyxl")
+    hidden = (*data, "bitsandbytes", "scipy")
+    return None if name.partition(".")[0] in hidden else find(name, *more)
+
+
+PathFinder.find_spec = staticmethod(elsewhere)
+"""
+
 ANSWERS: Sequence[tuple[str, object]] = (
     ("Write a longer answer to the same question", {"answer": LONG}),
     (
@@ -124,6 +139,12 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         return path
+
+    def bare(self) -> Mapping[str, str]:
+        """The environment of a machine that has what training needs and nothing of what makes the data, nor what training would
+        import where it is there and do without, which takes longer than a few steps of it."""
+        self.write("bare/sitecustomize.py", BARE)
+        return {"PYTHONPATH": str(self.folder / "bare")}
 
     def script(self, *answers: tuple[str, object]) -> None:
         """What scripted/… answers, by words of the prompt; ANSWERS when nothing is given."""

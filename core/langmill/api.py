@@ -25,6 +25,7 @@ from langmill.errors import (
 )
 from langmill.parts.contexts import UNFIT, Check, Context, Model, Reply, Schema, SourceContext, StepContext
 from langmill.parts.filters import DatasetFilter, Facts, Filter, IndexedFilter, Signed
+from langmill.parts.forecasts import Reach, Room, RowAhead, StageForecast
 from langmill.parts.kinds import (
     Augmenter,
     Evaluator,
@@ -134,11 +135,14 @@ __all__ = [
     "Price",
     "Prompt",
     "ProviderDown",
+    "Reach",
     "RecipeError",
     "Reject",
     "Reply",
     "Role",
+    "Room",
     "Row",
+    "RowAhead",
     "RowFault",
     "Schema",
     "Score",
@@ -149,6 +153,7 @@ __all__ = [
     "SourceContext",
     "Split",
     "Stage",
+    "StageForecast",
     "StepContext",
     "Text",
     "TrainJob",

@@ -14,7 +14,7 @@ from langmill.disk.home import home
 
 EXTRAS = {
     "data": ("litellm", "datasets", "datasketch", "fasttext", "openpyxl"),
-    "train": ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "gguf"),
+    "train": ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "gguf"),
     "local": ("xllamacpp",),
     "unsloth": ("unsloth",),
 }

@@ -2,6 +2,7 @@
 
     python -m langmill.jobs RUN train STAGE
     python -m langmill.jobs RUN evaluate NUMBER MODEL
+    python -m langmill.jobs RUN export STAGE KIND FOLDER
 
 The job reads the run's folder alone (recipe.lock.yaml and Parquet): neither the sources nor a provider. It tells what it
 does as JSON lines on standard output, and ends when standard input closes, so that it never outlives the run.
@@ -23,8 +24,12 @@ from typing import Any
 
 from langmill.api import Context, Evaluator, Row, Split, Stage, Text, TrainJob
 from langmill.disk.store import RunFolder
+from langmill.disk.whole import whole_folder
 from langmill.errors import FactoryError, MissingInput
 from langmill.recipe.assembly import Assembly, assemble
+
+RANKS = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"})
+"""What a launcher of several processes tells each of them."""
 
 
 class JobFailed(FactoryError):
@@ -36,7 +41,8 @@ def run_job(run: Path, kind: str, *names: str, log: Path) -> Iterator[Mapping[st
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "langmill.jobs", str(run), kind, *names]
     # Threads that wait by spinning cost minutes as soon as anything else runs; this must be set before torch loads.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    # A job is no rank of whatever may have started the run.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **{name: os.environ[name] for name in os.environ if name not in RANKS}}
     pipe = subprocess.PIPE
     with (
         log.open("ab") as stderr,
@@ -73,6 +79,9 @@ def _event(line: bytes) -> dict[str, Any]:
 
 
 def _tell(event: Mapping[str, Any]) -> None:
+    """One line. Of several processes that share the work, those after the first tell their errors alone."""
+    if os.environ.get("RANK", "0") != "0" and event["event"] != "error":
+        return
     sys.__stdout__.write(json.dumps(event, ensure_ascii=False) + "\n")  # type: ignore[union-attr]
     sys.__stdout__.flush()  # type: ignore[union-attr]
 
@@ -88,7 +97,8 @@ def train(assembly: Assembly, store: RunFolder, stage: Stage) -> None:
 
     context = assembly.context(f"train.{stage.name}")
     folder = store.stage(stage.name)
-    adapter = trainer.train(TrainJob(stage, start, rows, folder, context, _tell))
+    command = (sys.executable, "-m", "langmill.jobs", *sys.argv[1:])
+    adapter = trainer.train(TrainJob(stage, start, rows, folder, context, _tell, command))
     _tell({"event": "trained", "adapter": str(adapter.relative_to(store.root))})
 
 
@@ -108,6 +118,18 @@ def evaluate(assembly: Assembly, store: RunFolder, evaluator: Evaluator, model: 
         )
     scores = evaluator.evaluate(rows, llm, context)
     _tell({"event": "scores", "scores": [asdict(score) for score in scores.scores], "items": list(scores.items)})
+
+
+def export(assembly: Assembly, store: RunFolder, stage: Stage, kind: str, out: Path) -> None:
+    """Write a trained stage as a model that other programs run, with its card: whole or not at all."""
+    from langmill.report.exported import export_card
+
+    trainer = assembly.trainer
+    assert trainer is not None
+    with whole_folder(out) as work:
+        use = trainer.export(kind, store.adapter(stage.name), work, assembly.context("export"))
+        card = export_card(assembly, store, stage, trainer.exports()[kind], use)
+        (work / "README.md").write_text(card, encoding="utf-8")
 
 
 def chosen_rows(store: RunFolder, evaluator: Evaluator, context: Context) -> list[Row]:
@@ -133,8 +155,11 @@ def main(arguments: list[str]) -> int:
     store = RunFolder(Path(arguments[0]))
     try:
         assembly = assemble(store.recipe_lock, origin=store.origin)
+        stages = {stage.name: stage for stage in assembly.stages}
         if arguments[1] == "train":
-            train(assembly, store, next(stage for stage in assembly.stages if stage.name == arguments[2]))
+            train(assembly, store, stages[arguments[2]])
+        elif arguments[1] == "export":
+            export(assembly, store, stages[arguments[2]], arguments[3], Path(arguments[4]))
         else:
             evaluate(assembly, store, assembly.evaluators[int(arguments[2])][1], arguments[3])
     except FactoryError as error:
@@ -146,9 +171,12 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         code = main(sys.argv[1:])
-    except BaseException:
+    except BaseException as fault:
         traceback.print_exc()
-        code = 1
+        code = fault.code if isinstance(fault, SystemExit) and isinstance(fault.code, int) else 1
+        if "RANK" in os.environ:  # its launcher has to tell the rank that broke from those that it took along
+            words = {"message": f"{type(fault).__name__}: {fault}"[:1000], "exit_code": 1, "unforeseen": True}
+            _tell({"event": "error", "rank": int(os.environ["RANK"]), **words})
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # an ordinary end would abort at the thread that waits on standard input

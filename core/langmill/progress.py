@@ -1,4 +1,8 @@
-"""What a run tells its person: events become lines. A terminal gets one live line a step, anything else plain lines."""
+"""What a run tells its person: events become lines. A terminal gets one live line a step, anything else plain lines.
+
+A trainer tells ``{event: step, step, of, loss}`` and, where it knows them, ``tokens_per_s`` and ``eta_s``; ``{event: validation,
+step, loss}``; ``{event: note, text}``. The loss that is shown of a step is smoothed: batches differ more than the model does.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TextIO
 
+from langmill.parts.training import Smoothed
 from langmill.report.summary import left_words
 
 QUIET_SECONDS = 15.0  # between plain lines of one step when nobody watches a terminal
@@ -36,6 +41,7 @@ class Progress:
         self.windows: dict[str, deque[_Sample]] = {}
         self.open_line = False
         self.calls: Mapping[str, Any] = {}
+        self.losses: dict[str, Smoothed] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Show one event; unknown ones are passed over."""
@@ -133,14 +139,26 @@ class Progress:
         self.line(f"  stage {event['stage']}{_kept(event['kept'])}")
 
     def _training(self, event: Mapping[str, Any]) -> None:
-        key, step, of = f"stage {event['stage']}", event["step"], event["of"]
+        stage, step, of = event["stage"], event["step"], event["of"]
+        key = f"stage {stage}"
+        if event.get("loss") is not None:
+            self.losses.setdefault(key, Smoothed()).add(event["loss"])
 
         def text() -> str:
-            loss = f" · loss {event['loss']:.3f}" if event.get("loss") is not None else ""
-            speed = f" · {event['tokens_per_s']:,.0f} tokens/s" if event.get("tokens_per_s") else ""
-            return f"    step {step}/{of}{loss}{speed}{self._rates(key, step, of, 'steps')}"
+            loss = f" · loss {self.losses[key].value:.3f}" if key in self.losses else ""
+            if event.get("tokens_per_s"):
+                pace = f" · {event['tokens_per_s']:,.0f} tokens/s"
+                if event.get("eta_s") is not None and step < of:
+                    pace += f" · {_seconds(event['eta_s'])} left"
+            else:
+                pace = self._rates(key, step, of, "steps")
+            return f"    {stage} step {step:,}/{of:,}{loss}{pace}"
 
         self._moving(key, step, of, text)
+
+    def _validation(self, event: Mapping[str, Any]) -> None:
+        when = "before the first step" if event["step"] == 0 else f"after step {event['step']:,}"
+        self.line(f"    {event['stage']} validation loss {when}: {event['loss']:.3f}")
 
     def _eval(self, event: Mapping[str, Any]) -> None:
         self.line(f"  score {event['model']} on {event['data']}{_kept(event['kept'])}")

@@ -277,7 +277,8 @@ def _trained(store: RunFolder) -> None:
         facts = {"key": "k", "adapter": f"train/{name}/adapter", "data": data, "data_sha256": digests, "seconds": 81.5}
         store.write_json(f"train/{name}/stage.json", facts)
         figures = {
-            "train_loss": {"first": 3.3, "last": 1.42},
+            "train_loss": {"first": 3.3, "last": 1.42, "steps": 10},
+            "steps": 40,
             "dev_loss": {"first": 3.1, "last": 1.9},
             "rows": {"train": 150, "dev": 12},
             "left_out": {"train": {"too_long": {"en": 3, "ru": 1}}, "dev": {"too_long": {"en": 7}}},
@@ -285,6 +286,7 @@ def _trained(store: RunFolder) -> None:
             "seconds": 80.0,
             "base": {"name": "small/base", "demonstration": False},
         }
+        figures |= _of_first() if name == "first" else {}  # the second is a trainer's that tells less
         store.write_json(f"train/{name}/result.json", figures)
         lines: list[dict[str, object]] = [
             {"step": step, "loss": 1.4 + 1.9 * math.exp(-step / 7) + 0.08 * math.sin(step * (2 + number)), "lr": 1e-4, "tokens": 512 * step}
@@ -292,6 +294,26 @@ def _trained(store: RunFolder) -> None:
         ] + [{"step": step, "dev_loss": 1.9 + 1.2 * math.exp(-step / 9)} for step in (0, 20, 40)]  # fmt: skip
         log = store.stage(name) / "train_log.jsonl"
         log.write_text("\n".join(json.dumps(line) for line in lines) + '\n{"step": 41, "lo', "utf-8")
+
+
+def _of_first() -> dict[str, object]:
+    """All that a trainer can tell."""
+    return {
+        "examples": {"train": 163, "dev": 12},
+        "cut": {"train": {"prompt": {"zh": 2}}, "dev": {}},
+        "draws": {"en": {"own_qa": 80, "odd": 3}, "zh": {"own_qa": 77}},
+        "trained_tokens": {"en": 9_000, "zh": 2_345},
+        "packed": True,
+        "fill": 0.9987,
+        "backend": "peft",
+        "held_in": "4bit",
+        "trained_parameters": 4_884_480,
+        "processes": 2,
+        "halvings": 1,
+        "chat_template": "own",
+        "peak_memory_bytes": 3 * 2**29,
+        "base": {"name": "small/base", "identity": "sha256:0123", "demonstration": False},
+    }
 
 
 def _scored(store: RunFolder) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from langmill.api import Stage
 from langmill.disk.tables import rows_to_table
+from langmill.parts.training import result
 from langmill.report.cards import write_cards, write_stage_card
 from langmill.report.counts import count, funnel, sample_rows
 from langmill.report.licenses import strictest, terms
@@ -114,8 +117,104 @@ def test_a_stage_answers_for_what_the_stages_before_it_learned(cards: Any) -> No
     assert "Before it, stage first: `ift`, 143 train rows" in text and "This stage: `exams`, 56 train rows" in text
     digest = cards.store.read_json("train/second/stage.json")["data_sha256"][0]
     assert f"| exams/data/en/train-00000.parquet | {digest} |" in text
-    assert "150 rows learned from. 20\u202f480 tokens. Left out: too_long 4." in " ".join(text.split("\n"))
-    assert "| train | 3.3000 | 1.4200 |" in text and "**Not for commercial use.**" in text
+    assert "150 rows learned from. 20\u202f480 tokens over all steps." in text
+    assert "Left out: too_long 4 (en 3, ru 1)." in text
+    assert "| validation loss | 3.1000 | 1.9000 |" in text and "**Not for commercial use.**" in text
+    assert "| train loss (mean over 10 of 40 steps at either end) | 3.3000 | 1.4200 |" in text
+
+
+def with_weights(finished: Any, **files: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The first stage's card when its folder holds these JSON files (a name's last _ stands for the dot)."""
+    for name, facts in files.items():
+        place = name.replace("__", "/").replace("_json", ".json")
+        finished.store.write_json(f"train/first/adapter/{place}", facts)
+    stage = finished.assembly.stages[0]
+    write_stage_card(finished.assembly, finished.store, stage, finished.store.read_json("train/first/stage.json"))
+    return parts(finished.store.stage_card("first"))
+
+
+ADAPTER = {"r": 8, "lora_alpha": 16, "target_modules": ["model.layers.0.q_proj", "model.layers.1.q_proj", "v_proj"]}
+
+
+def test_a_card_of_an_adapter_tells_all_that_the_trainer_told(finished: Any) -> None:
+    head, text = with_weights(finished, adapter_config_json=ADAPTER)
+    assert head["library_name"] == "peft" and "lora" in head["tags"]
+    for line in (
+        "A LoRA adapter made by langmill",
+        "| base | small/base (sha256:0123) |",
+        ": peft, 2 processes |",
+        "| what is trained | an adapter, rank 8, alpha 16, on q_proj, v_proj |",
+        "| trained parameters | 4\u202f884\u202f480 |",
+        "| weights held in | 4 bits (NF4) |",
+        "| chat template | the base's own |",
+        "each cut in 2 because memory ran out |",
+        "| packed | several rows in a line, none seeing another; 99.9 % of the places hold a token |",
+        "| steps | 40 in 80 s, 256 tokens a second |",
+        "| most memory | 1.50 GiB |",
+        "150 rows learned from, as 163 examples.",
+        "| English | 83 | own_qa 80, odd 3 | 9\u202f000 |\n| Chinese | 77 | own_qa 77 | 2\u202f345 |",
+        "Prompts cut: prompt 2 (zh 2).",
+        "that of 12 rows of the split dev",
+        'model = PeftModel.from_pretrained(model, "adapter")',
+    ):
+        assert line in text, line
+    assert "merge_and_unload" not in text
+
+
+def test_a_card_says_how_to_load_an_adapter_that_stands_on_others(finished: Any) -> None:
+    below = {
+        "merged__0__x_json": {},
+        "merged__1__x_json": {},
+        "base_json": {"stands_on": {"folder": "../../zero/model"}},
+    }
+    _, text = with_weights(finished, adapter_config_json=ADAPTER, **below)
+    code = text[text.index("```python") :].splitlines()
+    assert [line for line in code if "pretrained" in line][:4] == [
+        'model = AutoModelForCausalLM.from_pretrained("../zero/model")',
+        'model = PeftModel.from_pretrained(model, "adapter/merged/0").merge_and_unload()  # an earlier stage',
+        'model = PeftModel.from_pretrained(model, "adapter/merged/1").merge_and_unload()  # an earlier stage',
+        'model = PeftModel.from_pretrained(model, "adapter")',
+    ]
+
+
+def test_a_card_of_whole_weights_needs_no_adapter_library(finished: Any) -> None:
+    head, text = with_weights(finished, config_json={"model_type": "llama"})
+    assert head["library_name"] == "transformers" and "lora" not in head["tags"]
+    assert "| what is trained | all weights |" in text and "all of its weights trained" in text
+    assert "peft import" not in text and 'AutoModelForCausalLM.from_pretrained("adapter")' in text
+
+
+def test_a_card_of_something_unknown_promises_no_code(finished: Any) -> None:
+    head, text = with_weights(finished)
+    assert "library_name" not in head and "What a stage of training left, made by" in text
+    assert "```python" not in text and "It lies in `adapter`." in text
+
+
+def test_options_that_only_the_trainer_knows_are_told_where_they_differ(finished: Any) -> None:
+    class Mine(Stage):
+        sampler: str = "shuffle"
+        weights: dict[str, float] = {}
+
+    class Its(type(finished.assembly.trainer)):
+        quantize: str = "auto"
+
+    mine = Mine(**finished.assembly.stages[0].model_dump(), weights={"a|b": 2})
+    its = Its(**finished.assembly.trainer.model_dump(), quantize="4bit")
+    assembly = replace(finished.assembly, trainer=its)
+    write_stage_card(assembly, finished.store, mine, finished.store.read_json("train/first/stage.json"))
+    _, text = parts(finished.store.stage_card("first"))
+    assert '| option `quantize` | "4bit" |' in text and '| option `weights` | {"a\\|b": 2.0} |' in text
+    assert "sampler" not in text and "Options that are not named are what they are when left out." in text
+
+
+@pytest.mark.parametrize(
+    "facts", [[], {"rows": 3, "left_out": {"train": {"x": 4}}, "steps": "many", "losses": None, "fill": True}]
+)
+def test_a_result_that_makes_no_sense_breaks_no_card(finished: Any, facts: Any) -> None:
+    finished.store.write_json("train/first/result.json", facts)
+    assert not result(finished.store, "first")
+    _, text = with_weights(finished)
+    assert "The trainer left no losses." in text
 
 
 def test_a_stage_without_a_result_has_a_card(finished: Any) -> None:

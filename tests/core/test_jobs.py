@@ -203,7 +203,7 @@ def test_errors_of_a_job_cross_with_their_exit_code(toy, tmp_path):
     with pytest.raises(FactoryError, match="fetch it") as caught:
         list(run_job(toy.run().root, "train", "first", log=tmp_path / "log"))
     assert caught.value.exit_code == 2
-    with pytest.raises(JobFailed, match="StopIteration"):
+    with pytest.raises(JobFailed, match="KeyError: 'nothing'"):
         list(run_job(toy.run().root, "train", "nothing", log=tmp_path / "log"))
 
 
@@ -227,3 +227,35 @@ def test_a_data_set_without_test_rows_can_not_be_scored(toy):
     said = toy.factory("run", "small.yaml", "--set", "sources.choice.splits={test: train}")
     assert said.code == 2
     assert "'exams' holds no test rows" in said.err
+
+
+def test_a_rank_after_the_first_tells_its_errors_alone(toy):
+    """A launcher of several processes starts the job's command again in each; the run hears of each thing once."""
+    assert toy.factory("run", "small.yaml", "--until", "data").code == 0
+
+    def said(rank: str, stage: str = "first") -> list[dict[str, object]]:
+        command = [sys.executable, "-m", "langmill.jobs", str(toy.run().root), "train", stage]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, env={**os.environ, "RANK": rank}, stdin=pipe, stdout=pipe, stderr=pipe, cwd=toy.folder
+        ) as child:
+            assert child.stdout is not None
+            told = child.stdout.read().decode().splitlines()  # its standard input stays open: it would leave
+        return [json.loads(line) for line in told if line.startswith("{")]
+
+    assert [event["event"] for event in said("0")] == ["step", "trained"]
+    assert said("1") == []
+    (fault,) = said("1", "nothing")
+    assert (fault["event"], fault["rank"], fault["unforeseen"]) == ("error", 1, True)
+    assert "KeyError: 'nothing'" in str(fault["message"])
+    lock = toy.run().recipe_lock
+    lock.write_text(lock.read_text("utf-8").replace("use: toy", "use: toy\n  mood: refuse"), "utf-8")
+    assert said("1") == [{"event": "error", "message": "the base is not there: fetch it", "exit_code": 2}]
+
+
+def test_a_job_is_no_rank_of_what_the_run_was_started_by(toy, monkeypatch):
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    done = toy.factory("run", "small.yaml", "--until", "train")
+    assert done.code == 0, done.err
+    assert (toy.run().root / "train/second/adapter/rows.json").exists()

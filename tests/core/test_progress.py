@@ -33,6 +33,10 @@ class Watch:
         counts = {"answered": answered, "cached": cached, "in_flight": in_flight, "answer_tokens": tokens}
         self.progress({"event": "calls", "spent": spent, **counts})
 
+    def step(self, step: int, loss: float, of: int = 100, **more: float) -> None:
+        """A step of training."""
+        self.progress({"event": "training", "stage": "first", "step": step, "of": of, "loss": loss, **more})
+
     def told(self) -> str:
         """What was written since the last look, the last state of the line only."""
         text = self.stream.getvalue()
@@ -128,3 +132,48 @@ def test_what_is_left_is_told(wide):
         watch.told()
         == "  left of open translate: 997 of 1,000 rows, about $1.2500 more for this step ($0.5000 spent so far)\n"
     )
+
+
+def test_a_step_of_training_tells_stage_loss_pace_and_time_left(wide):
+    watch = Watch(Terminal())
+    for step in range(1, 41):
+        watch.now += 1.0
+        watch.step(step, loss=2.0 if step % 2 else 3.0, tokens_per_s=1234.5, eta_s=60.0 * 7)
+    assert watch.told() == "    first step 40/100 · loss 2.522 · 1,234 tokens/s · 7 min left"
+    watch.step(100, loss=2.5, tokens_per_s=1234.5, eta_s=0.0)
+    assert "left" not in watch.told()
+
+
+def test_a_trainer_that_tells_no_pace_gets_one(wide):
+    watch = Watch(Terminal())
+    for step in range(1, 11):
+        watch.now += 2.0
+        watch.step(step, loss=1.5)
+    assert watch.told() == "    first step 10/100 · loss 1.500 · 0.5 steps/s · 3 min left"
+
+
+def test_each_stage_has_a_loss_of_its_own(wide):
+    watch = Watch(Terminal())
+    watch.step(1, loss=9.0)
+    watch.now += 1.0
+    watch.progress({"event": "training", "stage": "second", "step": 1, "of": 2, "loss": 1.0})
+    assert "second step 1/2 · loss 1.000" in watch.told()
+
+
+def test_validation_losses_stay_and_steps_come_seldom_without_a_terminal():
+    watch = Watch(io.StringIO())
+    watch.progress({"event": "validation", "stage": "first", "step": 0, "loss": 3.25})
+    for step in range(1, 101):
+        watch.now += 0.5
+        watch.step(step, loss=2.0, tokens_per_s=10.0, eta_s=50.0 - step / 2)
+        if step == 50:
+            watch.progress({"event": "validation", "stage": "first", "step": 50, "loss": 3.0})
+    watch.progress({"event": "validation", "stage": "first", "step": 100, "loss": 2.75, "after": True})
+    lines = watch.stream.getvalue().splitlines()
+    assert [line for line in lines if "validation" in line] == [
+        "    first validation loss before the first step: 3.250",
+        "    first validation loss after step 50: 3.000",
+        "    first validation loss after step 100: 2.750",
+    ]
+    assert len(lines) == 3 + 4, "three validations, a line every quarter of a minute, and the last step"
+    assert lines[-2].startswith("    first step 100/100 · loss 2.000")

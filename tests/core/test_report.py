@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -137,13 +138,43 @@ def test_a_finished_row_and_a_reject_are_shown_with_their_origin(page: Page) -> 
 
 
 def test_training_scores_and_money_are_told(page: Page) -> None:
-    assert "3.300 → 1.420" in page.text and "Rows left out: too_long 4." in page.text
-    assert sum(1 for tag, attrs in page.tags if tag == "polyline") == 4  # two stages, train and dev
+    assert "Rows left out: too_long 4 (English 3, Russian 1)." in page.text
+    assert "Prompts cut: prompt 2 (Chinese 2)." in page.text
+    assert "Tokens that carried loss: English 9 000, Chinese 2 345." in page.text
+    assert "Memory ran out: each batch was cut in 2" in page.text
+    assert "tokens 20 480 seconds 80 tokens a second 256" in page.text
     assert (
         "first against base: the intervals overlap in English, Russian, Chinese, all languages, so no gain" in page.text
     )
     assert "second against base: higher in English, Russian, Chinese, all languages." in page.text
     assert "rewrite small/writer 20 3 1 5 120 1 800 0.012" in page.text
+
+
+def test_the_validation_loss_speaks_for_a_stage_and_a_train_loss_says_what_it_is(page: Page) -> None:
+    """Single batches are noise: a train loss is a mean and says over what; it never stands in the head."""
+    head = page.text[: page.text.index("Data set exams")]
+    assert "first: validation loss 3.10 → 1.90" in head and "1.42" not in head and "train loss" not in head
+    assert page.text.count("train loss (mean over 10 of 40 steps at either end) 3.300 → 1.420") == 2
+
+
+def test_a_stage_has_its_curves(page: Page) -> None:
+    lines = [attrs for tag, attrs in page.tags if tag == "polyline"]
+    looks = [attrs["class"] for attrs in lines]
+    # two stages: every train loss faint, the smoothed line, and the three validations as dots on a line
+    for look, n in (("line raw", 2), ("line first", 2), ("line second", 2), ("line second alone", 6)):
+        assert looks.count(look) == n, look
+    raw, smooth = (
+        [float(point.split(",")[1]) for point in (attrs["points"] or "").split()]
+        for attrs in (lines[looks.index("line raw")], lines[looks.index("line first")])
+    )
+
+    def turns(heights: list[float]) -> int:
+        steps = [b - a for a, b in pairwise(heights)]
+        return sum((a < 0) != (b < 0) for a, b in pairwise(steps))
+
+    assert turns(smooth) <= 2 < turns(raw)
+    for words in ("train loss, each step", "train loss, smoothed", "validation loss"):
+        assert page.text.count(words) >= 2
 
 
 def test_a_run_that_only_began_is_told_too(small_assembly: Callable[[str], Assembly], finished: Any) -> None:
@@ -179,8 +210,18 @@ def test_a_line_goes_where_its_numbers_say() -> None:
     assert "<title>&lt;b&gt;</title>" in plot.drawing
     assert plot.y_ticks == [(100.0, "2"), (75.0, "2.5"), (50.0, "3"), (25.0, "3.5"), (0.0, "4")]
     assert line_chart([Series("train", "first", [])], "t") is None
+    dots = line_chart([Series("dev", "second", [(0, 4.0), (10, 2.0)], dots=True)], "t")
+    assert dots is not None and dots.drawing.count("<polyline") == 3
+    assert 'class="line second alone" points="100.00,100.00 100.01,100.00"' in dots.drawing
     alone = line_chart([Series("train", "first", [(3, 1.0)])], "t")
     assert alone is not None and 'class="line first alone"' in alone.drawing
+
+
+def test_a_long_training_makes_no_long_page() -> None:
+    plot = line_chart([Series("train", "first", [(step, 1 / step) for step in range(1, 100_001)])], "t")
+    assert plot is not None and len(plot.drawing) < 8_000
+    points = re.findall(r'points="([^"]+)"', plot.drawing)[0].split()
+    assert points[0].startswith("0.00,") and points[-1].startswith("100.00,") and len(points) == 400
 
 
 def test_bars_are_shares_of_their_track() -> None:

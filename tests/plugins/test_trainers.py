@@ -1,90 +1,39 @@
-"""Stages on the real small model: at most four steps of short rows, float32, on the CPU."""
+"""Stages of at most four steps of short rows, float32, on the CPU: of the real small model, or of a tiny one where that shows as much."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny_models import tiny_base
+from tests.training import BASE, FACTS, STAGE, Desk, desk_in, furthest, result, weights
 
 from langmill.api import (
-    Chat,
-    Choice,
-    Context,
     FactoryError,
     Message,
     MissingInput,
-    Origin,
     RecipeError,
-    Row,
-    Split,
-    Stage,
-    TrainJob,
-    packs_in,
     whole_folder,
 )
 from langmill_plugins.trainers.auto import AutoTrainer
-from langmill_plugins.trainers.base_model import find_base, load_tokenizer
-from langmill_plugins.trainers.checkpoints import last_whole
-from langmill_plugins.trainers.local_weights import LocalWeights
-from langmill_plugins.trainers.options import Lora
+from langmill_plugins.trainers.options import AdapterStage, Lora
 from langmill_plugins.trainers.peft import PeftTrainer
 from langmill_plugins.trainers.unsloth import UnslothTrainer
-
-BASE = "local/smollm2-135m-instruct"
-FACTS = (
-    ("What carries oxygen?", "Haemoglobin."),
-    ("What makes insulin?", "The beta cells."),
-    ("What stores bile?", "The gallbladder."),
-    ("What is a fever?", "A raised core temperature."),
-    ("Where is the tibia?", "In the leg."),
-    ("What filters blood?", "The kidneys."),
-)
-STAGE = Stage(
-    name="one", data="toy", max_steps=4, batch=1, accumulate=2, learning_rate=1e-3, save_steps=2, eval_rows=3, epochs=2
-)
-
-
-def row_of(number: int, split: Split, question: str, answer: str) -> Row:
-    name = f"toy/{number}"
-    return Row(name, "en", split, name, Chat.of(question, answer), Origin("toy", str(number), ("CC0-1.0",)))
-
-
-def rows(split: Split) -> Iterator[Row]:
-    """Six questions to learn from, the first three of them again as the validation set."""
-    for number, (question, answer) in enumerate(FACTS[: {"train": 6, "dev": 3, "test": 0}[split]]):
-        yield row_of(number, split, question, answer)
-
-
-@dataclass
-class Desk:
-    """Makes jobs, and keeps what they tell."""
-
-    root: Path
-    context: Context
-    told: list[Mapping[str, Any]] = field(default_factory=list)
-
-    def job(
-        self,
-        name: str,
-        stage: Stage = STAGE,
-        start: Path | None = None,
-        report: Callable[[Mapping[str, Any]], None] | None = None,
-        source: Callable[[Split], Iterator[Row]] = rows,
-    ) -> TrainJob:
-        return TrainJob(stage, start, source, self.root / name, self.context, report or self.told.append)
+from langmill_plugins.trainers.weights.base_model import find_base, load_tokenizer
+from langmill_plugins.trainers.weights.checkpoints import last_whole
+from langmill_plugins.trainers.weights.local_weights import LocalWeights
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    packs = {pack.code: pack for pack in packs_in("langmill_languages")}
-    root = tmp_path_factory.mktemp("run")
-    return Desk(root, Context("train.one", 17, packs, root))
+    return desk_in(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -94,26 +43,15 @@ def trainer() -> PeftTrainer:
 
 
 @pytest.fixture(scope="module")
+def tiny(trainer: PeftTrainer, tmp_path_factory: pytest.TempPathFactory) -> PeftTrainer:
+    """The same on a base of random numbers."""
+    return trainer.model_copy(update={"base": str(tiny_base(tmp_path_factory.mktemp("base") / "tiny"))})
+
+
+@pytest.fixture(scope="module")
 def first(desk: Desk, trainer: PeftTrainer) -> Path:
     """The adapter of a stage that was never interrupted."""
     return trainer.train(desk.job("one"))
-
-
-def weights(adapter: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return dict(load_file(adapter / "adapter_model.safetensors"))
-
-
-def furthest(one: Path, other: Path) -> float:
-    """The largest difference between two adapters' numbers."""
-    left, right = weights(one), weights(other)
-    assert left.keys() == right.keys()
-    return max(float((left[name] - right[name]).abs().max()) for name in left)
-
-
-def result(adapter: Path) -> dict[str, Any]:
-    return dict(json.loads((adapter.parent / "result.json").read_text()))
 
 
 def test_losses_fall_and_everything_is_told(first: Path, desk: Desk) -> None:
@@ -156,16 +94,17 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def test_a_killed_stage_ends_with_the_same_weights(first: Path, trainer: PeftTrainer, desk: Desk) -> None:
+def test_a_killed_stage_ends_with_the_same_weights(tiny: PeftTrainer, desk: Desk) -> None:
     """Killed in step 3, after the checkpoint of step 2; two broken newer checkpoints must not be taken for whole."""
 
     def until_three(event: Mapping[str, Any]) -> None:
         if event["event"] == "step" and event["step"] == 3:
             raise Killed
 
+    whole = tiny.train(desk.job("whole"))
     job = desk.job("killed", report=until_three)
     with pytest.raises(Killed):
-        trainer.train(job)
+        tiny.train(job)
     kept = job.folder / "checkpoints"
     assert [path.name for path in kept.iterdir()] == ["step-2"]
     assert {path.suffix for path in kept.rglob("*") if path.is_file()} == {".safetensors", ".json"}
@@ -178,18 +117,18 @@ def test_a_killed_stage_ends_with_the_same_weights(first: Path, trainer: PeftTra
         log.write('{"step": 3, "lo')
 
     told: list[Mapping[str, Any]] = []
-    adapter = trainer.train(replace(job, report=told.append))
+    adapter = tiny.train(replace(job, report=told.append))
     assert [event["step"] for event in told if event["event"] == "step"] == [3, 4]
     assert any("continues from step 2" in str(event.get("text")) for event in told)
-    assert furthest(first, adapter) == 0.0
-    mine, other = result(adapter), result(first)
+    assert furthest(whole, adapter) == 0.0
+    mine, other = result(adapter), result(whole)
     assert mine["dev_loss"] == other["dev_loss"]
     assert mine["tokens"] == other["tokens"]
     assert not kept.exists()
 
 
 def test_a_checkpoint_of_other_options_is_not_continued(desk: Desk, trainer: PeftTrainer, tmp_path: Path) -> None:
-    from langmill_plugins.trainers import checkpoints
+    from langmill_plugins.trainers.weights import checkpoints
 
     def fill(folder: Path) -> None:
         (folder / "a.json").write_text("{}")
@@ -206,7 +145,7 @@ def handed(first: Path, trainer: PeftTrainer, desk: Desk) -> dict[str, Path]:
     """A second stage of one step with next to no learning rate, so that it shows what it began with."""
     made = {}
     for handover in ("continue", "merge", "new"):
-        stage = Stage(
+        stage = AdapterStage(
             name="two", data="toy", start="one", handover=handover, max_steps=1, batch=1, learning_rate=1e-12, eval_rows=3
         )  # fmt: skip
         made[handover] = trainer.train(desk.job(handover, stage, first))
@@ -254,33 +193,38 @@ def by_hand(llm: LocalWeights, prompt: str, words: str) -> tuple[float, int]:
     return sum(float(chances[at - 1, whole[at]]) for at in places), len(whole) - len(before)
 
 
-def test_scores_are_those_of_one_pass_a_pair(trainer: PeftTrainer, first: Path, desk: Desk) -> None:
+@pytest.fixture(scope="module")
+def learnt(trainer: PeftTrainer, first: Path, desk: Desk) -> LocalWeights:
+    """The first stage, opened."""
     llm = trainer.open(first, desk.context)
     assert isinstance(llm, LocalWeights)
-    for (prompt, words), found in zip(PAIRS, llm.score(PAIRS), strict=True):
-        expected, tokens = by_hand(llm, prompt, words)
+    return llm
+
+
+def test_scores_are_those_of_one_pass_a_pair(learnt: LocalWeights) -> None:
+    for (prompt, words), found in zip(PAIRS, learnt.score(PAIRS), strict=True):
+        expected, tokens = by_hand(learnt, prompt, words)
         assert found.log_probability == pytest.approx(expected, abs=2e-3)
         assert found.tokens == tokens
-    assert llm.languages == {"en"}
-    assert llm.demonstration
+    assert learnt.languages == {"en"}
+    assert learnt.demonstration
 
 
 def test_an_opened_stage_is_what_was_trained(
-    trainer: PeftTrainer, first: Path, handed: dict[str, Path], desk: Desk
+    trainer: PeftTrainer, learnt: LocalWeights, handed: dict[str, Path], desk: Desk
 ) -> None:
     """The merged stage stands on base and first adapter; with an adapter that changes nothing it scores like the first."""
     pairs = [(question, answer) for question, answer in FACTS]
-    scores = {
-        name: [one.log_probability for one in trainer.open(adapter, desk.context).score(pairs)]
-        for name, adapter in {"base": None, "first": first, "merge": handed["merge"], "new": handed["new"]}.items()
-    }
+    others = {"base": None, "merge": handed["merge"], "new": handed["new"]}
+    opened = {"first": lambda: learnt, **{name: partial(trainer.open, at, desk.context) for name, at in others.items()}}
+    scores = {name: [one.log_probability for one in llm().score(pairs)] for name, llm in opened.items()}
     assert scores["merge"] == pytest.approx(scores["first"], abs=1e-3)
     assert scores["new"] == pytest.approx(scores["base"], abs=1e-3)
     assert sum(scores["first"]) > sum(scores["base"]) + 1
 
 
-def test_it_answers(trainer: PeftTrainer, first: Path, desk: Desk) -> None:
-    llm = trainer.open(first, desk.context).model_copy(update={"max_tokens": 12})
+def test_it_answers(learnt: LocalWeights) -> None:
+    llm = learnt.model_copy(update={"max_tokens": 12})
     answers = [asyncio.run(llm.answer([Message("user", "What stores bile?")], seed=seed)) for seed in (1, 2)]
     assert answers[0] == answers[1]
     assert answers[0].text
@@ -289,15 +233,14 @@ def test_it_answers(trainer: PeftTrainer, first: Path, desk: Desk) -> None:
     assert "<|" not in answers[0].text
 
 
-def test_four_bits_on_a_cpu(desk: Desk) -> None:
-    trainer = PeftTrainer(
-        base=BASE, max_tokens=64, quantize="4bit", lora=Lora(rank=2, alpha=4, layers=("q_proj", "v_proj"))
-    )
+def test_four_bits_on_a_cpu(tiny: PeftTrainer, desk: Desk) -> None:
+    lora = Lora(rank=2, alpha=4, layers=("q_proj", "v_proj"))
+    trainer = tiny.model_copy(update={"quantize": "4bit", "lora": lora})
     stage = STAGE.model_copy(update={"max_steps": 2})
     adapter = trainer.train(desk.job("four", stage))
     facts = result(adapter)
     assert facts["held_in"] == "4bit"
-    assert facts["trained_parameters"] == 30 * 2 * (576 + 576 + 576 + 192)
+    assert facts["trained_parameters"] == 2 * 2 * (64 + 64 + 64 + 32)
     assert facts["dev_loss"]["last"] < facts["dev_loss"]["first"]
     assert {str(numbers.dtype) for numbers in weights(adapter).values()} == {"torch.float32"}
     scored = trainer.open(adapter, desk.context).score([("What stores bile?", "The gallbladder.")])
@@ -309,11 +252,6 @@ def test_auto_says_what_it_takes_and_why(desk: Desk, monkeypatch: pytest.MonkeyP
     with pytest.raises(MissingInput):
         AutoTrainer(base=BASE, max_tokens=16).train(desk.job("auto", report=told.append))
     assert told == [{"event": "note", "text": "train.use: auto takes peft: there is no GPU"}]
-
-
-def test_the_ways_to_train_take_the_same_options() -> None:
-    kinds = (AutoTrainer, PeftTrainer, UnslothTrainer)
-    assert len({tuple(kind.model_fields) for kind in kinds}) == 1
 
 
 # --- what can be wrong, said before a weight is loaded ---
@@ -354,7 +292,7 @@ def test_an_adapter_of_another_base(first: Path, trainer: PeftTrainer, desk: Des
         trainer.open(other, desk.context)
     with pytest.raises(RecipeError, match="trained on org/other"):
         trainer.train(desk.job("foreign", start=other))
-    with pytest.raises(MissingInput, match="no whole adapter"):
+    with pytest.raises(MissingInput, match="is no whole stage"):
         trainer.open(desk.root / "nothing", desk.context)
 
 
@@ -363,10 +301,10 @@ def test_unsloth_without_a_gpu(desk: Desk) -> None:
         UnslothTrainer(base=BASE).train(desk.job("unsloth"))
 
 
-def test_a_loss_that_is_no_number(desk: Desk, trainer: PeftTrainer) -> None:
+def test_a_loss_that_is_no_number(desk: Desk, tiny: PeftTrainer) -> None:
     stage = STAGE.model_copy(update={"learning_rate": 1e30, "schedule": "constant", "warmup": 0.0})
     with pytest.raises(FactoryError, match="lower its learning_rate"):
-        trainer.train(desk.job("wild", stage))
+        tiny.train(desk.job("wild", stage))
     assert not (desk.root / "wild" / "adapter").exists()
 
 
@@ -393,14 +331,3 @@ def test_the_base_becomes_a_folder_of_safetensors(desk: Desk) -> None:
     same = find_base(str(base.folder), desk.context)
     assert same.identity.startswith("ends:")
     assert same.identity == find_base(str(base.folder), desk.context).identity
-
-
-def test_a_choice_row_can_be_learnt_too(desk: Desk, trainer: PeftTrainer) -> None:
-    """Through the pack: no trainer knows letters."""
-    from langmill_plugins.trainers.tokens import learnt, tokenise
-
-    tokenizer = load_tokenizer(find_base(BASE, desk.context).folder)
-    body = Choice("Which of these are bones?", ("Tibia", "Liver", "Ulna"), (0, 2))
-    row = replace(row_of(9, "train", "", "."), body=body)
-    (example,) = tokenise([row], tokenizer, desk.context, 512).examples
-    assert tokenizer.decode(list(learnt(example))) == "A, C<|im_end|>"

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from langmill.api import SPLITS, Chat, Choice, Loader, Row, SourceContext, words
+from langmill.api import SPLITS, Chat, Choice, Loader, Row, SourceContext, Text, words
 from langmill.recipe.assembly import Assembly, assemble
 from langmill.report.licenses import terms
 from langmill.yaml12 import draft_file
+from langmill_plugins.trainers.options import AdapterStage
+from langmill_plugins.trainers.order.drawing import draw
+from langmill_plugins.trainers.tokens.tokenising import Recording, tokenise
+from langmill_plugins.trainers.weights.base_model import find_base, load_tokenizer
 
 HOUSE = Path(__file__).resolve().parents[2]
 RECIPES = sorted((HOUSE / "recipes").glob("*.yaml"))
@@ -89,6 +95,17 @@ def test_each_bound_goes_with_one_option(option: str, bound) -> None:  # type: i
     assert f"--set {option}=null" in MAIN.read_text("utf-8") or option == "train.stages.1.max_steps"
 
 
+def test_what_the_comments_say_to_type_holds() -> None:
+    """Each --set of the comments, and each stage that '(and stages.1)' means as well."""
+    text = MAIN.read_text("utf-8")
+    said = re.findall(r"^ *# .*?--set (\S+)", text, re.M)
+    assert len(said) > 8
+    for option in said:
+        profile = None if option.startswith("llm.") else "public"
+        assert assemble(MAIN, profile=profile, sets=[option])
+        assemble(MAIN, profile=profile, sets=[option.replace("stages.0", "stages.1")])
+
+
 def test_paper_is_what_is_published() -> None:
     made = assemble(MAIN, profile="paper")
     declared = {
@@ -106,6 +123,11 @@ def test_paper_is_what_is_published() -> None:
     assert trainer is not None and trainer.base == "meta-llama/Meta-Llama-3-8B-Instruct"
     assert trainer.quantize == "4bit" and trainer.lora.rank == 16 and trainer.lora.layers == "all-linear"  # type: ignore[attr-defined]
     assert made.evaluators[0][1].limit is None and all(stage.max_steps is None for stage in made.stages)
+    knowledge, exams = (stage.model_dump() for stage in made.stages)
+    assert all(
+        stage["batch"] * stage["accumulate"] == 32 and stage["schedule"] == "cosine" for stage in (knowledge, exams)
+    )
+    assert (exams["epochs"], exams["handover"], exams["choices"]["answer"]) == (3, "continue", "both")
 
 
 def test_paper_checks_offline_and_lists_what_is_absent(tmp_path: Path) -> None:
@@ -193,3 +215,30 @@ def test_public_sets_give_every_language_train_and_test_rows() -> None:
     assert counts["headqa"] == 2 * 3925 and counts["kormedmcqa_cot"] > 900, counts
     chats = [row for row in _read(made, "bentsao") if isinstance(row.body, Chat)]
     assert len(chats) == 3000 and all(words(row.body).strip() for row in chats)
+
+
+@pytest.mark.data
+def test_seven_languages_are_learnt_from_about_as_often() -> None:
+    """The stages of the profile on the first rows of each source: of what their few steps draw, each language has its part."""
+    made = assemble(MAIN, profile="public", sets=[f"data_dir={DATA.resolve()}"])
+    assert made.trainer is not None
+    context = made.context("train")
+    tokenizer = load_tokenizer(find_base(made.trainer.base, context).folder)
+    sources = (("own_qa", "medquad", "bentsao"), made.datasets["exams"].inputs)
+    for stage, names in zip(made.stages, sources, strict=True):
+        assert isinstance(stage, AdapterStage) and stage.max_steps
+        rows = [row for name in names for row in _first(made, name, 120)]
+        how = Recording(tokenizer, context, made.trainer.max_tokens, stage, context.seed_for)
+        examples = tokenise(rows, how).examples
+        drawn = draw(examples, stage, context.seed_for).example[: stage.max_steps * stage.batch * stage.accumulate]
+        often = Counter(examples.languages[number] for number in examples.language[drawn].tolist())
+        assert set(often) == set(SEVEN) and min(often.values()) > 0.05 * len(drawn), (stage.name, often)
+
+
+def _first(made: Assembly, name: str, most: int) -> list[Row]:
+    """The first train rows of a source in each language."""
+    found: dict[str, list[Row]] = {}
+    for row in _read(made, name):
+        if row.split == "train" and not isinstance(row.body, Text):
+            found.setdefault(row.language, []).append(row)
+    return [row for rows in found.values() for row in rows[:most]]

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from langmill.cli.arguments import say
+from langmill.cli.exporting import export
 from langmill.cli.ledger import ledger
 from langmill.cli.looking import report, show, status
 from langmill.cli.parts import doctor, languages, new, plugins, schema
@@ -28,7 +29,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, retry, check, plan, preview, status, report, show, plugins, languages, new, schema, doctor):
+for command in (
+    run,
+    retry,
+    check,
+    plan,
+    preview,
+    status,
+    report,
+    show,
+    export,
+    plugins,
+    languages,
+    new,
+    schema,
+    doctor,
+):
     app.command()(command)
 app.add_typer(ledger, name="ledger")
 

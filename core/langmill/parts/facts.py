@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -42,6 +43,14 @@ class TextFacts(Section):
     sentence_ends: str
 
 
+def _regex(text: str) -> str:
+    try:
+        re.compile(text.replace("{picture}", "x").replace("{option}", "x").replace("{letter}", "x"))
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
 class ChoiceFacts(Section):
     """How a multiple-choice item is written down."""
 
@@ -49,6 +58,43 @@ class ChoiceFacts(Section):
     separator: str = Field(description="between letters when several answers are right")
     option: str = Field(pattern=r"\{letter\}.*\{text\}", description="one option's line")
     answer: str = Field(pattern=r"\{letters\}", description="the line that states the answer")
+    ordered: tuple[Annotated[str, AfterValidator(_regex)], ...] = Field(
+        (),
+        description="how a question or an option speaks of other options, so that their order means something; regular expressions "
+        "with {option} for a capital letter or number of an option that stands alone, {letter} for such a letter",
+    )
+    cited: tuple[Annotated[str, AfterValidator(_regex)], ...] = Field(
+        (), description="how an explanation names options by letter or number; regular expressions as in ordered"
+    )
+
+    def speaks_of_order(self, question: str, options: Sequence[str]) -> bool:
+        """Whether the question or an option speaks of other options; a pack that does not know how that is said says it
+        always does."""
+        pattern = _of_options(self.ordered, self.letters, len(options))
+        return pattern is None or any(pattern.search(_plain(text)) for text in (question, *options))
+
+    def cites(self, explanation: str, options: int) -> bool:
+        """Whether an explanation names any of so many options by letter or number; as careful where the pack does not know."""
+        pattern = _of_options(self.cited, self.letters, options)
+        return pattern is None or pattern.search(_plain(explanation)) is not None
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip()
+
+
+@lru_cache(maxsize=256)
+def _of_options(patterns: tuple[str, ...], letters: tuple[str, ...], options: int) -> re.Pattern[str] | None:
+    """All patterns as one, for items of so many options. A letter or number stands alone where no letter or digit of an alphabet
+    touches it; Han, kana and hangul may."""
+    if not patterns:
+        return None
+    names = [re.escape(letter) for letter in letters[:options]]
+    letter = rf"(?<![0-9A-Za-zÀ-ɏЀ-ӿ])(?-i:{'|'.join(names)})(?![0-9A-Za-zÀ-ɏЀ-ӿ])"
+    numbers = [str(number) for number in range(1, options + 1)]
+    option = rf"(?<![0-9A-Za-zÀ-ɏЀ-ӿ.,/])(?:(?-i:{'|'.join(names)})|{'|'.join(numbers)})(?![0-9A-Za-zÀ-ɏЀ-ӿ%]|[.,/]\d)"
+    said = "|".join(f"(?:{pattern})" for pattern in patterns)
+    return re.compile(said.replace("{letter}", letter).replace("{option}", option), re.IGNORECASE | re.MULTILINE)
 
 
 class SizeFacts(Section):
@@ -86,14 +132,6 @@ class MedicalFacts(Thresholds):
 
     by: Literal["word", "character"] = Field(description="keywords are whole words, or stand anywhere in running text")
     published: Thresholds | None = Field(None, description="the thresholds published with the keywords of MMedC")
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text.replace("{picture}", "x").replace("{option}", "x"))
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return text
 
 
 class PictureFacts(Section):

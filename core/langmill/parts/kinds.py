@@ -7,7 +7,7 @@ A part is one class: its fields are its options in the recipe, its docstring is 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from langmill.errors import MissingInput
 from langmill.parts.contexts import Context, SourceContext, StepContext
+from langmill.parts.forecasts import RowAhead, StageForecast
 from langmill.parts.part import Part
 from langmill.parts.providers import LLM
 from langmill.rows import Chat, Choice, Drop, Reject, Row, Skip, Split, Text
@@ -151,7 +152,7 @@ class Exporter(Part):
 
 
 class Stage(Part):
-    """One training stage of a recipe."""
+    """One training stage of a recipe: what every trainer understands. A trainer may know more (``Trainer.stage``)."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="the stage's name; 'base' is taken")
     data: str = Field(description="the data set it learns from (split train; dev is for the validation loss)")
@@ -172,7 +173,8 @@ class Stage(Part):
 
 @dataclass(frozen=True)
 class TrainJob:
-    """All a trainer needs, and nothing of the sources. ``start`` is the adapter folder of the stage it starts from."""
+    """All a trainer needs, and nothing of the sources. ``start`` is what the stage it starts from has left; ``command`` runs this
+    very job, for a launcher of several processes."""
 
     stage: Stage
     start: Path | None
@@ -180,22 +182,42 @@ class TrainJob:
     folder: Path
     context: Context
     report: Callable[[Mapping[str, Any]], None]
+    command: tuple[str, ...] = ()
 
 
 class Trainer(Part):
-    """Trains one stage after another. Options are shared by all stages."""
+    """Trains one stage after another. Options are shared by all stages; ``stage`` is the class of a stage's own."""
 
+    stage: ClassVar[type[Stage]] = Stage
     base: str = Field(description="the model to start from: local/NAME (packaged), a folder, or a hub name")
     max_tokens: int = Field(1024, ge=16, description="longest row, in tokens; longer rows are left out and counted")
     seed: int = Field(17, description="seed of order and adapter")
 
     @abstractmethod
     def train(self, job: TrainJob) -> Path:
-        """Train a stage, resuming from its last checkpoint if there is one; returns the adapter's folder."""
+        """Train a stage, resuming from its last checkpoint if there is one; returns the folder of what was trained."""
+
+    def faults(self, stages: Sequence[Stage], sources: Collection[str]) -> Iterable[tuple[int, str, str]]:
+        """What is wrong with stages that are each sound: the stage's number, the option (a key inside of it behind a dot), a
+        message. ``sources`` are the recipe's."""
+        return ()
+
+    def forecast(self, stage: Stage, rows: Sequence[RowAhead], context: Context) -> StageForecast | None:
+        """For the plan before a run: what a stage would take, without loading or fetching anything. None: can not be said."""
+        return None
 
     @abstractmethod
     def open(self, adapter: Path | None, context: Context) -> LLM:
-        """The base (None) or a trained adapter, as a model that can be asked and scored."""
+        """The base (None) or what a stage has left, as a model that can be asked and scored."""
+
+    def exports(self) -> Mapping[str, str]:
+        """What :meth:`export` can make of a stage: {kind: what that is, in words}."""
+        return {}
+
+    def export(self, kind: str, trained: Path, folder: Path, context: Context) -> str:
+        """Write what a stage has left as ``kind``, one of :meth:`exports`, into an empty folder; README.md is not its to write.
+        Returns, in Markdown, how to use it."""
+        raise MissingInput(f"{type(self).__name__} exports nothing")
 
 
 @dataclass(frozen=True)

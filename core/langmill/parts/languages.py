@@ -130,19 +130,29 @@ class Pack:
         }
         return self._text("choice_short" if short else "choice", values)
 
-    def conversation(self, body: Body) -> tuple[Message, ...]:
+    def conversation(self, body: Body, *, short: bool = False) -> tuple[Message, ...]:
         """A body as the messages a model is trained on. A choice item ends in its rationale, if it has one, and the
-        answer line. Text has no conversation and raises ValueError."""
+        answer line; in the letters alone where it has none, or with ``short``. Text has no conversation and raises
+        ValueError."""
         match body:
             case Chat(messages=messages):
                 return messages
             case Choice(explanation=explanation, answers=answers):
-                line = self.answer_line(answers)
-                short = not explanation
-                reply = self.letters(answers) if short else f"{explanation}\n{line}"
+                short = short or not explanation
+                reply = self.letters(answers) if short else f"{explanation}\n{self.answer_line(answers)}"
                 return (Message("user", self.ask_choice(body, short=short)), Message("assistant", reply))
             case Text():
                 raise ValueError("running text is not a conversation")
+
+    def ordered(self, body: Choice) -> bool:
+        """Whether the order of an item's options means something, since its question or one of them speaks of others."""
+        facts: ChoiceFacts = self.need("choice")
+        return facts.speaks_of_order(body.question, body.options)
+
+    def cites_options(self, body: Choice) -> bool:
+        """Whether an item's explanation names options by letter or number, and so is right in their present order alone."""
+        facts: ChoiceFacts = self.need("choice")
+        return bool(body.explanation) and facts.cites(body.explanation or "", len(body.options))
 
     def _template(self, name: str) -> str:
         if name not in self.templates:
@@ -262,6 +272,12 @@ def faults_of(pack: Pack) -> list[str]:
         faults.append("keywords.txt is read only beside a section 'medical'")
     if len(set(pack.keywords)) < len(pack.keywords):
         faults.append("keywords.txt holds a keyword twice")
+    if pack.choice:
+        faults.extend(
+            f"choice.{name} is missing: the options of its items are never shuffled"
+            for name in ("ordered", "cited")
+            if not getattr(pack.choice, name)
+        )
     if pack.choice and len(set(pack.choice.letters)) < len(pack.choice.letters):
         faults.append("choice.letters holds a letter twice")
     return faults

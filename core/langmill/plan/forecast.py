@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langmill.api import MissingInput, Price
+from langmill.api import MissingInput, Price, StageForecast
 from langmill.calls.engine import Engine
 from langmill.disk.store import RunFolder
 from langmill.ledger.ledger import Ledger
 from langmill.pipeline.segments import Workshop
 from langmill.plan.estimate import NOTHING, Span, without_language
+from langmill.plan.training import stages
 from langmill.plan.walk import Group, Walk
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan
@@ -56,8 +57,8 @@ class StepCost:
 @dataclass
 class Planned:
     """The plan: rows by source and language, what is absent (with declared counts), the steps that ask a model, what is
-    skipped and how often, models without a price by their name in the recipe, the recipe's own cap, the seconds in all, and what a
-    person should be told about the ledger, if anything."""
+    skipped and how often, models without a price by their name in the recipe, the recipe's own cap, the seconds in all but
+    training, what the stages of training take, and what a person should be told about the ledger, if anything."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Planned:
     unpriced: dict[str, str] = field(default_factory=dict)
     budget: float | None = None
     seconds: Span = NOTHING
+    stages: list[StageForecast] = field(default_factory=list)
     notice: str = ""
 
     @property
@@ -110,6 +112,7 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
             there = tuple(name for name in dataset.inputs if name in sources or name in assembly.datasets)
             await walk.make(DatasetPlan(dataset.name, there, dataset.steps, ()), sources)
         planned.notice = ledger.notice
+        planned.stages = stages(walk)
         _sum_up(planned, walk, assembly)
     return planned
 
@@ -182,5 +185,6 @@ def facts(planned: Planned) -> dict[str, Any]:
         "saved": planned.saved,
         "worst": planned.worst,
         "seconds": asdict(planned.seconds),
+        "stages": [asdict(stage) for stage in planned.stages],
         "notice": planned.notice,
     }

@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
+from textwrap import wrap
 
+from langmill.api import Reach, Room, StageForecast
 from langmill.plan.estimate import FAST, NOTHING, SLOW, Span
 from langmill.plan.forecast import Planned, StepCost
 
 _HEAD = ("rows", "calls", "paid", "tokens in", "tokens out", "US$", "batch US$", "time")
 _NAME = 28  # characters of a data set's or a step's name, at most
 _MOST = 100  # characters a line
+_GB = 1 << 30
 
 
 def lines(planned: Planned) -> list[str]:
@@ -24,7 +27,7 @@ def lines(planned: Planned) -> list[str]:
         out += ["", *_table(planned), ""]
     else:
         out.append("no step asks a model" if not planned.skipped else "no model is asked")
-    return [*out, *_notes(planned)]
+    return [*out, *_notes(planned), *(line for line in _training(planned.stages))]
 
 
 def _source(source: str, by_language: dict[str, int]) -> str:
@@ -171,6 +174,58 @@ def _grounds(model: str, costs: Sequence[StepCost]) -> str:
     else:
         answers = "as long as the steps declare" + (", or as earlier ones" if known else "")
     return f"{model}: tokens {tokens}, answers {answers}"
+
+
+# --- training ---
+
+
+def _training(stages: Sequence[StageForecast]) -> Iterable[str]:
+    """Each stage; what is noted of several is told once."""
+    told: set[str] = set()
+    for stage in stages:
+        yield from ("", *_stage(stage))
+        for note in stage.notes:
+            yield from () if note in told else _folded(f"  {note}")
+        told.update(stage.notes)
+
+
+def _stage(stage: StageForecast) -> Iterable[str]:
+    """What a stage learns from, then a few lines for each kind of device."""
+    size = (
+        ""
+        if stage.parameters is None
+        else f" ({_number(stage.parameters).replace('G', 'B')} parameters, {_number(stage.trained or 0)} trained)"
+    )
+    yield from _folded(f"stage {stage.stage}: {stage.base}{size}")
+    left = f", {_reach(stage.left_out)} left out as too long" if round(stage.left_out[1]) else ""
+    drawn = f"{_reach(stage.examples)} examples, {_reach(stage.tokens)} tokens"
+    yield from _folded(f"  {stage.data}: {_reach(stage.rows)} train rows{left}; in all {drawn}")
+    for room in stage.rooms:
+        yield from _room(room)
+
+
+def _room(room: Room) -> Iterable[str]:
+    name = f"on this machine ({room.device}, {room.total / _GB:.0f} GB)" if room.total else f"on {room.device}"
+    if room.total is None and room.cards:
+        name = f"{name} of {room.cards[0]} GB or more"
+    time = f", {_time(Span(*room.seconds))} ({room.timed_on})" if room.seconds else ""
+    yield f"  {name}: {_reach(room.steps)} steps{time}"
+    if room.memory:
+        listed = ", ".join(f"{what} {size / _GB:.1f}" for what, size in room.memory.items())
+        yield from _folded(f"    memory {room.need / _GB:.1f} GB in {room.held}: {listed}")
+    if room.advice:
+        yield f"    {'it does not fit there' if room.total else 'it fits no single card'}; change, one after another:"
+        yield from (f"      {line}" for line in room.advice)
+
+
+def _reach(reach: Reach) -> str:
+    return _tokens(Span(*reach))
+
+
+def _folded(line: str) -> list[str]:
+    """A line, or several that are indented by four."""
+    indent = len(line) - len(line.lstrip())
+    return wrap(line, _MOST, subsequent_indent=" " * (indent + 4), break_long_words=False, break_on_hyphens=False)
 
 
 # --- figures ---

@@ -121,10 +121,12 @@ class Walk(Pipeline):
         return map(work, items) if len(items) <= ALONE else super()._map(work, items)
 
     def _read_again(self, plan: DatasetPlan, step: StepPlan) -> bool:
-        """Whether anything later acts on what a step makes."""
+        """Whether anything later acts on what a step makes, or learns from it."""
         later = plan.steps[plan.steps.index(step) + 1 :]
-        return any(isinstance(other.part, Augmenter) for other in later) or any(
-            plan.name in other.inputs for other in self.assembly.datasets.values()
+        return (
+            any(isinstance(other.part, Augmenter) for other in later)
+            or any(plan.name in other.inputs for other in self.assembly.datasets.values())
+            or any(plan.name == stage.data for stage in self.assembly.stages)
         )
 
     def rank(self, id: str) -> bytes:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from langmill.api import (
     LLM,
     Augmenter,
@@ -34,7 +32,7 @@ from langmill.parts.contexts import EVAL, held_against
 from langmill.recipe.dataset_plan import DatasetPlan, StepKind, StepPlan, against_faults, benchmarks_of, gate
 from langmill.recipe.file import Recipe, RecipeFile, draft_recipe
 from langmill.recipe.registry import OTHERS, Registry, plugin_file
-from langmill.recipe.shape import explained, validated
+from langmill.recipe.stages import TAKEN, stages_of
 from langmill.rows import Split
 from langmill.yaml12 import Loc, place_of
 
@@ -230,7 +228,7 @@ class _Assembler:
         self._fallbacks({name: spec.get("fallback") for _, name, spec in specs})
         for loc, name, spec in [(("llm",), "llm", self.file.mapping("llm")), *specs]:
             if name in ("llm", "base") and loc[0] == "models":
-                self._fault(loc, f"the name '{name}' is taken: it means {_TAKEN[name]}; choose another")
+                self._fault(loc, f"the name '{name}' is taken: it means {TAKEN[name]}; choose another")
             model = spec.get("model")
             if not (isinstance(model, str) and "/" in model):
                 continue
@@ -344,26 +342,7 @@ class _Assembler:
         if spec and isinstance(seed, int) and seed >= 0:
             spec.setdefault("seed", seed)
         trainer = self._built(Trainer, "trainers", ("train",), spec, leave=("stages", "allow_unchecked"))
-        stages: list[Stage] = []
-        names: list[str] = ["base"]
-        later = [item.get("name") for _, item in self.file.items("train", "stages") if isinstance(item, dict)]
-        for loc, item in self.file.items("train", "stages"):
-            if not isinstance(item, dict):
-                continue
-            try:
-                stage = validated(Stage, item)
-            except ValidationError as error:
-                self.faults += [self.file.fault((*loc, *inner), text) for inner, text in explained(error, Stage, item)]
-                names.append(str(item.get("name")))
-                continue
-            if stage.name in names or stage.name in self.file.mapping("models"):
-                means = _TAKEN.get(stage.name, "another stage or a model")
-                self._fault((*loc, "name"), f"the name '{stage.name}' is taken: it means {means}; choose another")
-            self._known((*loc, "data"), "data set", stage.data, datasets)
-            self._known((*loc, "start"), "earlier stage", stage.start, names, [str(name) for name in later])
-            stages.append(stage)
-            names.append(stage.name)
-        return trainer, tuple(stages)
+        return trainer, stages_of(self.file, self.registry, trainer, datasets, self._known, self.faults)
 
     def _evaluators(self, datasets: Sequence[str]) -> tuple[tuple[str, Evaluator], ...]:
         trained = [
@@ -395,6 +374,3 @@ class _Assembler:
             wanted = any(loader.path.startswith("$data_dir") for loader in sources.values())
             if wanted and not self.data_dir.is_dir():
                 self.faults.append(Fault(DATA_DIR, 1, "data_dir", f"there is no folder {self.data_dir}"))
-
-
-_TAKEN = {"llm": "the recipe's own model", "base": "the model that training starts from"}

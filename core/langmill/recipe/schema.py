@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from langmill.api import Stage
+from langmill.api import Trainer
 from langmill.errors import RecipeError
 from langmill.recipe.file import Recipe
 from langmill.recipe.registry import OTHERS, Registry
@@ -17,7 +17,6 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     """The schema as plain data. A part that does not load is left out: a recipe that uses it says why."""
     schema = Recipe.model_json_schema(by_alias=True)
     shared: dict[str, Any] = schema["$defs"]
-    stages = {"type": "array", "minItems": 1, "items": _hoisted(shared, "Stage", Stage, {})}
 
     def parts(*kinds: str, **more: Any) -> dict[str, Any]:
         known = [
@@ -38,9 +37,12 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     shared["DatasetShape"]["properties"]["write"]["items"] = {"$ref": "#/$defs/Write"}
     shared["ModelShape"] = {"oneOf": models} if models else {"type": "object"}
     allowed = shared["TrainShape"]["properties"]["allow_unchecked"]
-    shared["TrainShape"] = parts("trainers", stages=stages)
-    for use, _ in _loaded(registry, "trainers"):
-        shared[f"trainers.{use}"]["properties"]["allow_unchecked"] = allowed
+    shared["TrainShape"] = parts("trainers", stages={"type": "array", "minItems": 1})
+    for use, trainer in _loaded(registry, "trainers"):
+        assert issubclass(trainer, Trainer)
+        options = shared[f"trainers.{use}"]["properties"]
+        options["allow_unchecked"] = allowed
+        options["stages"] = {**options["stages"], "items": _hoisted(shared, trainer.stage.__name__, trainer.stage, {})}
     properties = schema["properties"]
     for section in ("sources", "models", "datasets", "profiles"):
         properties[section]["additionalProperties"] = False  # the pattern of names is all there may be

@@ -5,16 +5,18 @@ Everything in them is counted from the run's folder. No prompt, no row and no ke
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from langmill import __version__
-from langmill.api import Stage
+from langmill.api import Stage, Trainer
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_text
-from langmill.parts.training import result
+from langmill.parts.part import Part
+from langmill.parts.training import left, result
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan
 from langmill.report.counts import Counts, checks, count, funnel, guarding, unchecked
@@ -43,19 +45,23 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
     counted = {name: count(store, name, "train") for name in names}
     licenses = sorted({license for counts in counted.values() for license in counts.every_license})
     demonstration = sum((counts.demonstration for counts in counted.values()), Counter[str]())
-    figures = result(store, stage.name)
+    figures, weights = result(store, stage.name), left(store, facts.get("adapter") or f"train/{stage.name}/adapter")
     files = [
         {"name": path.relative_to(store.root).as_posix(), "sha256": digest}
         for path, digest in zip(store.data_files(stage.data), facts.get("data_sha256") or (), strict=False)
     ]
     front = {
         "base_model": assembly.trainer.base,
-        "library_name": "peft",
+        **({"library_name": {"adapter": "peft", "model": "transformers"}[weights.kind]} if weights.kind else {}),
         "pipeline_tag": "text-generation",
         "language": sorted({language for counts in counted.values() for language in counts.languages}),
         **_front_license(licenses),
         "datasets": names,
-        "tags": ["langmill", "lora", *(["demonstration"] if demonstration or figures.base_is_demonstration else [])],
+        "tags": [
+            "langmill",
+            *(["lora"] if weights.kind == "adapter" else []),
+            *(["demonstration"] if demonstration or figures.base_is_demonstration else []),
+        ],
     }
     text = page(
         "model_card.md.jinja",
@@ -76,13 +82,20 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         unchecked=[(name, data) for name in names for data in unchecked(assembly, name)],
         allowed=assembly.recipe.allows_unchecked,
         benchmarks=assembly.benchmarks,
+        options={**_others(assembly.trainer, Trainer), **_others(stage, Stage)},
         result=figures,
+        weights=weights,
         seconds=facts.get("seconds"),
-        adapter=PurePath(facts.get("adapter") or "adapter").name,
         not_for_care=NOT_FOR_CARE,
         version=__version__,
     )
     write_text(store.stage_card(stage.name), text)
+
+
+def _others(part: Part, known: type[Part]) -> dict[str, str]:
+    """The options of a part besides those every one of its kind has, as far as they are not what they are when left out."""
+    said = part.model_dump(mode="json", exclude_defaults=True)
+    return {name: json.dumps(said[name], ensure_ascii=False) for name in said if name not in known.model_fields}
 
 
 def _dataset_card(assembly: Assembly, store: RunFolder, plan: DatasetPlan, facts: Mapping[str, Any]) -> str:

@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+MOST = 400  # points of a line; more can not be told apart, and a long training has a hundred thousand
+
+
 class Series(NamedTuple):
-    """A line of a chart: its name, the class its colour hangs on, and its points."""
+    """A line of a chart: its name, the class its colour hangs on, its points, and whether each is marked by a dot."""
 
     name: str
     look: str
     points: Sequence[tuple[float, float]]
+    dots: bool = False
 
 
 class Plot(NamedTuple):
@@ -39,10 +43,10 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def line_chart(series: Sequence[Series], title: str) -> Plot | None:
-    """Lines over steps; None when no line has a point. A line of one point is drawn as a dot."""
+    """Lines over steps; None when no line has a point. A line of one point is drawn as a dot; of a long one MOST points are."""
     from markupsafe import Markup
 
-    drawn = [item for item in series if item.points]
+    drawn = [item._replace(points=_thinned(item.points)) for item in series if item.points]
     if not drawn:
         return None
     xs = [x for item in drawn for x, _ in item.points]
@@ -65,17 +69,25 @@ def line_chart(series: Sequence[Series], title: str) -> Plot | None:
         parts.append(Markup('<line class="grid" x1="0" x2="100" y1="{0:.2f}" y2="{0:.2f}"/>').format(at))
     for item in drawn:
         points = [place(x, y) for x, y in item.points]
-        if len(points) == 1:
-            points = [points[0], (points[0][0] + 0.01, points[0][1])]
-        path = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
-        alone = " alone" if len(item.points) == 1 else ""
-        parts.append(Markup('<polyline class="line {}{}" points="{}"/>').format(item.look, alone, path))
+        if len(points) > 1:
+            path = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
+            parts.append(Markup('<polyline class="line {}" points="{}"/>').format(item.look, path))
+        for x, y in points if item.dots or len(points) == 1 else ():
+            dot = f"{x:.2f},{y:.2f} {x + 0.01:.2f},{y:.2f}"  # a stroke keeps its shape where the drawing is stretched
+            parts.append(Markup('<polyline class="line {} alone" points="{}"/>').format(item.look, dot))
     parts.append(Markup("</svg>"))
     return Plot(
         Markup("").join(parts),
         [(round(place(x, low)[0], 2), f"{x:g}") for x in x_at],
         [(round(place(left, y)[1], 2), f"{y:g}") for y in y_at],
     )
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most MOST points, evenly chosen, both ends among them."""
+    if len(points) <= MOST:
+        return points
+    return [points[round(index * (len(points) - 1) / (MOST - 1))] for index in range(MOST)]
 
 
 def interval_bar(value: float, low: float, high: float, chance: float, look: str, title: str) -> Markup:

@@ -12,7 +12,7 @@ from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_text
 from langmill.ledger.ledger import Usage
 from langmill.parts.languages import Pack
-from langmill.parts.training import result
+from langmill.parts.training import result, smoothed
 from langmill.recipe.assembly import Assembly
 from langmill.report.cards import NOT_FOR_CARE, language_names, source_facts, stages_behind
 from langmill.report.charts import Series, interval_bar, line_chart, share_bar
@@ -140,15 +140,19 @@ def _reject_samples(store: RunFolder, name: str) -> list[dict[str, Any]]:
 def _stage(assembly: Assembly, store: RunFolder, name: str) -> dict[str, Any]:
     stage = next(stage for stage in assembly.stages if stage.name == name)
     log = store.train_log(name)
-    series = []
-    for label, look, keys in (("train", "first", ("loss",)), ("dev", "second", ("dev_loss", "eval_loss"))):
-        points = [
+    found: dict[str, list[tuple[float, float]]] = {}
+    for split, keys in (("train", ("loss",)), ("dev", ("dev_loss", "eval_loss"))):
+        found[split] = [
             (float(line["step"]), float(line[key]))
             for line in log
             for key in keys
             if isinstance(line.get("step"), int | float) and isinstance(line.get(key), int | float)
         ]
-        series.append(Series(label, look, points))
+    series = [
+        Series("train loss, each step", "raw", found["train"]),
+        Series("train loss, smoothed", "first", smoothed(found["train"])),
+        Series("validation loss", "second", found["dev"], dots=True),
+    ]
     return {
         "name": name,
         "stage": stage,

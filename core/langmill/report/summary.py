@@ -63,10 +63,8 @@ def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
                 )
                 yield f"  {what}: {listed}"
     for stage, done in facts["stages"].items():
-        losses = [
-            f"{split} loss {first:.3f} -> {last:.3f}"
-            for split, (first, last) in (training.result(store, stage).losses.items() if done else ())
-        ]
+        told = training.result(store, stage).told if done else []
+        losses = [f"{words} {ends.first:.3f} -> {ends.last:.3f}" for words, ends in told]
         yield f"stage {stage}: {', '.join(losses) or 'done' if done else 'not trained'}"
     yield from _score_lines(assembly, facts["scores"])
     if facts["left"]:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langmill.api import MissingInput, TrainJob, missing_package
-from langmill_plugins.trainers.base_model import settle
-from langmill_plugins.trainers.options import AdapterTrainer
+from langmill.api import LLM, Context, MissingInput, RowAhead, Stage, StageForecast, TrainJob, missing_package
+from langmill_plugins.trainers.exporting.exports import KINDS, write_export
+from langmill_plugins.trainers.forecast.stage import forecast
+from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer
+from langmill_plugins.trainers.weights.base_model import settle
+from langmill_plugins.trainers.weights.local_weights import open_weights
 
 #: What unsloth's kernels cover; they are what 'all-linear' comes to in the models it knows.
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class UnslothTrainer(AdapterTrainer):
-    """Trains an adapter with unsloth: the same tokens, batches and options as peft, faster and in less memory. Needs a GPU."""
+    """Trains an adapter, or all weights, with unsloth: same tokens, batches and options as peft, faster and in less memory. Needs
+    a GPU."""
 
     def train(self, job: TrainJob) -> Path:
-        """Train a stage, resuming from its last whole checkpoint if there is one; returns the adapter's folder."""
+        """Train a stage, resuming from its last whole checkpoint if there is one; returns the folder of what was trained."""
         settle()
         import torch
 
         if not torch.cuda.is_available():
             raise MissingInput("train.use: unsloth needs a GPU, and there is none: use: auto, or use: peft")
+        from langmill_plugins.trainers.loop.launching import launch, launches
+
+        if launches(self):  # and does nothing else: unsloth would take room on a GPU that a rank needs
+            return launch(job, self)
         os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
         # It compiles into the working directory unless told otherwise.
         os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(job.folder / "unsloth_compiled_cache"))
@@ -31,36 +40,58 @@ class UnslothTrainer(AdapterTrainer):
             import unsloth  # noqa: F401  first of all: it replaces parts of transformers and peft
         except ImportError:
             raise missing_package("train.use: unsloth", "unsloth", "unsloth") from None
-        from langmill_plugins.trainers.stage import run_stage
+        from langmill_plugins.trainers.loop.stage import run_stage
 
         return run_stage(job, self, self._build, "unsloth", own_loss=False)
 
-    def _build(self, weights: Path, base: Any, goes_on: Path | None, seed: int) -> Any:
+    def forecast(self, stage: Stage, rows: Sequence[RowAhead], context: Context) -> StageForecast:
+        """What a stage would take, told from headers and rows alone."""
+        return forecast(self, stage, rows, context)
+
+    def open(self, adapter: Path | None, context: Context) -> LLM:
+        """The base (None) or a trained stage, held as it was trained, as a model that can be asked and scored."""
+        return open_weights(self, adapter, context)
+
+    def exports(self) -> Mapping[str, str]:
+        """What a trained stage can leave the run's folder as."""
+        return KINDS
+
+    def export(self, kind: str, trained: Path, folder: Path, context: Context) -> str:
+        """Write a trained stage as one of :meth:`exports`; returns how to use it."""
+        return write_export(self, kind, trained, folder, context)
+
+    def _build(self, stage: AdapterStage, weights: Path, base: Any, goes_on: Path | None, seed: int) -> Any:
         from peft import PeftConfig
         from unsloth import FastLanguageModel
 
-        from langmill_plugins.trainers.adapters import WEIGHTS, load_weights
+        from langmill_plugins.trainers.weights.adapters import WEIGHTS, load_weights
 
+        lora = self.lora_of(stage)
         # The tokenizer it returns is not used: rows are tokens already, the same ones that peft would get.
         model, _ = FastLanguageModel.from_pretrained(
             model_name=str(weights),
             max_seq_length=self.max_tokens,
             dtype=None,
-            load_in_4bit=self.four_bit(),
+            load_in_4bit=self.four_bit(stage),
+            full_finetuning=lora is None,
+            float32_mixed_precision=lora is None or None,  # all weights: float32, or small steps are rounded away
             use_gradient_checkpointing="unsloth",
             use_exact_model_name=True,  # or it takes a pre-quantised copy from the hub
             trust_remote_code=False,
             local_files_only=True,
             random_state=seed,
         )
-        shape = PeftConfig.from_pretrained(str(goes_on)) if goes_on else None
-        layers = LINEAR if self.lora.layers == "all-linear" else self.lora.layers
+        if lora is None:
+            return model
+        layers = list(LINEAR if lora.layers == "all-linear" else lora.layers)
+        if goes_on:  # which names its layers one by one
+            layers = sorted(PeftConfig.from_pretrained(str(goes_on)).target_modules)
         model = FastLanguageModel.get_peft_model(
             model,
-            r=shape.r if shape else self.lora.rank,
-            lora_alpha=shape.lora_alpha if shape else self.lora.alpha,
-            lora_dropout=shape.lora_dropout if shape else self.lora.dropout,
-            target_modules=sorted(shape.target_modules) if shape else list(layers),
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=layers,
             bias="none",
             use_gradient_checkpointing="unsloth",
             random_state=seed,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langmill.api import Context, MissingInput, missing_package, packaged_model, whole_folder
+from langmill.api import Context, MissingInput, RecipeError, missing_package, packaged_model, whole_folder
 
 SAMPLE = 1 << 20  # bytes from either end of a weights file that go into a folder's identity
 
@@ -42,7 +43,7 @@ def find_base(name: str, context: Context) -> Base:
     folder = context.path(name)
     if folder.is_dir():
         _check(folder, name)
-        return Base(name, folder, _identity(folder))
+        return Base(name, folder, identity_of(folder))
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise MissingInput(
             f"train.base: there is no folder {folder}. Possible: local/NAME (packaged), a folder with config.json and "
@@ -81,9 +82,27 @@ def load_tokenizer(folder: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise MissingInput(f"{folder} brings no tokenizer.json: save it once with a fast tokenizer")
-    if tokenizer.pad_token_id is None:  # padding carries no loss and gets no attention: any token will do
-        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.eos_token_id is None:
+        raise MissingInput(f"the tokenizer in {folder} names no end token: add eos_token to its tokenizer_config.json")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = _padding(tokenizer)
     return tokenizer
+
+
+def _padding(tokenizer: Any) -> str:
+    """A token to pad with, for a tokenizer that names none.
+
+    Here padding is known by its place and never by its id, so that the end token would do; but what reads the saved tokenizer
+    later may leave every padding token out of the loss, and the model would never learn to end. So a token that says it is
+    for padding comes first, then the unknown one, then any reserved one, and the end token only where there is nothing else.
+    """
+    special = [str(token) for _, token in sorted(tokenizer.added_tokens_decoder.items()) if token.special]
+    ends = (tokenizer.eos_token, tokenizer.bos_token)
+    free = [text for text in special if text not in ends]
+    named = [text for text in free if "pad" in text.lower()]
+    unknown = [tokenizer.unk_token] if tokenizer.unk_token and tokenizer.unk_token not in ends else []
+    reserved = [text for text in free if "reserved" in text or "unused" in text]
+    return str([*named, *unknown, *reserved, tokenizer.eos_token][0])
 
 
 def convert_gguf(gguf: Path, folder: Path, eos: str | None, pad: str | None) -> None:
@@ -146,9 +165,46 @@ def _check(folder: Path, name: str) -> None:
         raise MissingInput(
             f"train.base: '{name}' ({folder}) lacks {', '.join(missing)}; weights are read from safetensors alone"
         )
+    if "quantization_config" in json.loads((folder / "config.json").read_text("utf-8")):
+        raise RecipeError(
+            f"train.base: '{name}' was quantised before, and what is merged into it would be rounded twice: name the model "
+            "that it was made from; quantize: 4bit quantises that one as it is read"
+        )
+    if lost := lacking(folder):
+        raise MissingInput(f"train.base: '{name}' ({folder}) is not whole: {lost}. Download or copy it again")
 
 
-def _identity(folder: Path) -> str:
+def lacking(folder: Path) -> str | None:
+    """What a model's folder lacks, in words: a file that is named and not there, one that was cut short; None when it is whole."""
+    if not (folder / "config.json").is_file():
+        return "config.json is missing"
+    index = folder / "model.safetensors.index.json"
+    try:
+        shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.exists() else set()
+    except (OSError, ValueError, KeyError, AttributeError):
+        return f"{index.name} can not be read"
+    names = sorted(shards) or sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        return "*.safetensors is missing"
+    cut = [name for name in names if not is_whole(folder / name)]
+    return f"{', '.join(cut)}: missing or cut short" if cut else None
+
+
+def is_whole(weights: Path) -> bool:
+    """Whether a safetensors file is as long as its header says: 8 bytes with the header's length, the header, the numbers."""
+    try:
+        with weights.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > weights.stat().st_size:
+                return False
+            header = json.loads(file.read(size))
+        ends = [facts["data_offsets"][1] for name, facts in header.items() if name != "__metadata__"]
+        return bool(8 + size + max(ends, default=0) == weights.stat().st_size)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def identity_of(folder: Path) -> str:
     """A hash of the configuration and of both ends of every weights file: reading all of a large model takes minutes."""
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     for path in sorted(folder.glob("*.safetensors")):

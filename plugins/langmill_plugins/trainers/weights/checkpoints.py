@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from langmill.api import whole_folder
+from langmill.api import MissingInput, whole_folder
 
 PREFIX = "step-"
 CONTENTS = "contents.json"
 STATE = "state.json"
 OPTIMISER = "optimiser.safetensors"
+PARAMETERS = "parameters.safetensors"
 
 
 def last_whole(folder: Path, fingerprint: str) -> Path | None:
@@ -32,11 +33,21 @@ def last_whole(folder: Path, fingerprint: str) -> Path | None:
     return next((path for path in found if _is_whole(path, fingerprint)), None)
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix(PREFIX))
+
+
 def write(folder: Path, step: int, fingerprint: str, fill: Any, keep: int = 2) -> Path:
     """Write the checkpoint of a step: ``fill`` (a function of a folder) puts the files there. Keeps the newest ``keep``."""
+    from safetensors import SafetensorError
+
     final = folder / f"{PREFIX}{step}"
     with whole_folder(final) as work:
-        fill(work)
+        try:
+            fill(work)
+        except SafetensorError as fault:  # its writer knows a full disk by no other name
+            raise OSError(str(fault)) from fault
         sums = {path.name: _sum(path) for path in sorted(work.iterdir())}
         facts = {"step": step, "fingerprint": fingerprint, "files": sums}
         (work / CONTENTS).write_text(json.dumps(facts, indent=2), encoding="utf-8")
@@ -47,6 +58,30 @@ def write(folder: Path, step: int, fingerprint: str, fill: Any, keep: int = 2) -
     for path in older[: max(0, len(older) - keep + 1)]:
         shutil.rmtree(path)
     return final
+
+
+def save_parameters(model: Any, folder: Path) -> None:
+    """All parameters that are trained, by name and in the precision they are trained in; one that goes by two names once."""
+    from safetensors.torch import save_file
+
+    save_file({name: part.detach().cpu().contiguous() for name, part in _trained(model)}, folder / PARAMETERS)
+
+
+def load_parameters(model: Any, folder: Path) -> None:
+    """Undo :func:`save_parameters`. Raises MissingInput where names or shapes are others."""
+    import torch
+    from safetensors.torch import load_file
+
+    kept, trained = load_file(folder / PARAMETERS), dict(_trained(model))
+    if {name: part.shape for name, part in kept.items()} != {name: part.shape for name, part in trained.items()}:
+        raise MissingInput(f"{folder} does not fit the model: delete it, and the stage begins anew")
+    with torch.no_grad():
+        for name, part in trained.items():
+            part.copy_(kept[name])
+
+
+def _trained(model: Any) -> list[tuple[str, Any]]:
+    return [(name, part) for name, part in model.named_parameters() if part.requires_grad]
 
 
 def save_optimiser(optimiser: Any, schedule: Any, folder: Path) -> None:

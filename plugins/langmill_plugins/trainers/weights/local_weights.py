@@ -1,4 +1,4 @@
-"""A base model or a trained adapter that answers, and that says how likely a text is."""
+"""A base model or a trained stage that answers, and that says how likely a text is."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import PrivateAttr
 
 from langmill.api import LLM, Answer, Context, Field, Likelihood, Message
-from langmill_plugins.trainers.adapters import (
-    chain_of,
-    check_adapter,
-    load_model,
-    standing_weights,
-    with_saved_adapter,
-)
-from langmill_plugins.trainers.base_model import Base, find_base, load_tokenizer, quiet
 from langmill_plugins.trainers.options import AdapterTrainer
-from langmill_plugins.trainers.tokens import chat_text
+from langmill_plugins.trainers.tokens.templates import chat_text, with_template
+from langmill_plugins.trainers.weights.adapters import load_model, placed, with_saved_adapter
+from langmill_plugins.trainers.weights.base_model import Base, find_base, load_tokenizer, quiet
+from langmill_plugins.trainers.weights.standing import Standing, merged_model, standing_weights
+from langmill_plugins.trainers.weights.trained import Trained, read_trained
 
 TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16384}  # tokens in one batch of prompts, padding counted
 
@@ -31,8 +27,9 @@ class Where:
     """What lies behind an opened model."""
 
     base: Base
-    adapter: Path | None
+    stage: Trained | None
     four_bit: bool
+    chat_template: Literal["auto", "own", "plain"]
 
 
 class LocalWeights(LLM):
@@ -118,24 +115,33 @@ class _Prompt:
     continuations: list[tuple[int, list[int]]]
 
 
-def open_weights(trainer: AdapterTrainer, adapter: Path | None, context: Context) -> LocalWeights:
-    """The base (None) or an adapter of it. Nothing is loaded yet, but a missing or foreign adapter is an error now."""
+def open_weights(trainer: AdapterTrainer, folder: Path | None, context: Context) -> LocalWeights:
+    """The base (None) or what a stage has left in a folder, held in four bits where it was trained so.
+
+    Nothing is loaded yet, but what is missing, cut short or of another base is an error now.
+    """
     quiet()
     base = find_base(trainer.base, context)
-    if adapter is not None:
-        check_adapter(adapter, base)
-    llm = LocalWeights(model=base.name if adapter is None else f"{base.name}+{adapter.parent.name}")
-    llm._where = Where(base, adapter, trainer.four_bit())
+    stage = None if folder is None else read_trained(folder, base)
+    llm = LocalWeights(model=base.name if folder is None else f"{base.name}+{folder.parent.name}")
+    llm._where = Where(base, stage, trainer.four_bit() if stage is None else stage.four_bit, trainer.chat_template)
     return llm
 
 
 def _load(where: Where) -> tuple[Any, Any]:
-    tokenizer = load_tokenizer(where.base.folder)
-    with standing_weights(where.base, chain_of(where.adapter) if where.adapter else []) as folder:
-        model = load_model(folder, where.base.name, where.four_bit)
-    if where.adapter:
-        model = with_saved_adapter(model, where.adapter)
-    return tokenizer, model.eval()
+    base, stage = where.base, where.stage
+    tokenizer, _ = with_template(load_tokenizer(stage.folder if stage else base.folder), where.chat_template)
+    if stage is None:
+        return tokenizer, load_model(base.folder, base.name, where.four_bit).eval()
+    if stage.lora is None:
+        return tokenizer, load_model(stage.folder, base.name, False).eval()
+    standing = Standing(base, stage.on, stage.merged)
+    if stage.merged and not where.four_bit:
+        model = placed(merged_model(standing))
+    else:  # four bits are made as weights are read from a folder
+        with standing_weights(standing, stage.folder.parent) as weights:
+            model = load_model(weights, base.name, where.four_bit)
+    return tokenizer, with_saved_adapter(model, stage.folder).eval()
 
 
 def _end_ids(tokenizer: Any, model: Any) -> list[int]:

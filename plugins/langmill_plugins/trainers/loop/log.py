@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+RECENT = 20  # steps that speed and time left are reckoned from
+
 
 class TrainLog:
-    """One JSON object a line: ``{step: 0, dev_loss}``, then ``{step, loss, lr, tokens, seconds}``, then the last dev loss.
+    """One JSON object a line: ``{step, loss, lr, tokens, seconds}`` of a step, ``{step, dev_loss}`` of a validation, before the
+    first step (step 0), in between, and after the last one (which carries ``after: true``).
 
-    ``tokens`` are those the step learnt from, padding not counted; ``seconds`` its wall time.
+    ``tokens`` are those the step learnt from, padding not counted; ``seconds`` its wall time; losses are nats a token.
     """
 
     def __init__(self, path: Path, report: Callable[[Mapping[str, Any]], None]):
         self.path, self.report = path, report
+        self.recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
 
     def lines(self) -> list[dict[str, Any]]:
         """Every whole line."""
@@ -39,29 +44,32 @@ class TrainLog:
     def step(self, step: int, of: int, loss: float, lr: float, tokens: int, seconds: float) -> None:
         """A step is done."""
         self._append({"step": step, "loss": loss, "lr": lr, "tokens": tokens, "seconds": round(seconds, 3)})
-        self.report(
-            {"event": "step", "step": step, "of": of, "loss": loss, "tokens_per_s": tokens / max(seconds, 1e-9)}
-        )
+        self.recent.append((tokens, seconds))
+        passed = max(sum(seconds for _, seconds in self.recent), 1e-9)
+        event = {"event": "step", "step": step, "of": of, "loss": loss}
+        speed = sum(tokens for tokens, _ in self.recent) / passed
+        self.report({**event, "tokens_per_s": speed, "eta_s": passed / len(self.recent) * (of - step)})
 
     def dev(self, step: int, loss: float | None, *, after: bool = False) -> None:
-        """The validation loss before the first step, or after the last."""
+        """The validation loss after so many steps (0: before the first); ``after``: the last one. None: there are no rows for it."""
         if loss is not None:
             self._append({"step": step, "dev_loss": loss, **({"after": True} if after else {})})
-            self.report({"event": "note", "text": f"validation loss {'after' if after else 'before'}: {loss:.3f}"})
+            self.report({"event": "validation", "step": step, "loss": loss, "after": after})
 
     def note(self, text: str) -> None:
         """Words for people."""
         self.report({"event": "note", "text": text})
 
     def summary(self) -> dict[str, Any]:
-        """Losses at either end, tokens and seconds of all steps. A train loss is the mean over up to five steps."""
+        """Losses at either end, tokens and seconds of all steps. A batch's train loss says little: the batches differ more than
+        the model does. So it is the mean over ``train_loss.steps`` steps at either end, a quarter of them all, rounded up."""
         lines = self.lines()
         steps = [line for line in lines if "loss" in line]
         losses = [line["loss"] for line in steps]
-        width = max(1, min(5, len(losses) // 3))
+        width = -(-len(losses) // 4)
         return {
             "steps": len(steps),
-            "train_loss": {"first": fmean(losses[:width]), "last": fmean(losses[-width:])},
+            "train_loss": {"first": fmean(losses[:width]), "last": fmean(losses[-width:]), "steps": width},
             "dev_loss": {
                 "first": next((line["dev_loss"] for line in lines if line["step"] == 0), None),
                 "last": next((line["dev_loss"] for line in lines if "after" in line), None),

@@ -1,0 +1,1 @@
+"""Takes trained stages out of a run's folder, in shapes that other programs read."""

@@ -1,0 +1,1 @@
+"""A stage's way from rows to finished weights."""

@@ -1,0 +1,94 @@
+"""What a finished stage tells of itself: result.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langmill_plugins.trainers.loop.loop import Course
+from langmill_plugins.trainers.loop.ready import Ready
+from langmill_plugins.trainers.order.steps import Steps
+from langmill_plugins.trainers.weights.saving import is_four_bit
+
+
+def facts_of(ready: Ready, course: Course, model: Any) -> dict[str, Any]:
+    """Figures of a stage that is done. Tokens and draws are those of all its steps; a row that came twice counts twice.
+
+    ``trained_tokens``: tokens that carried loss, by language; ``draws``: examples by language and source; ``fill``: tokens
+    divided by the places they took; ``peak_memory_bytes``: on a GPU what tensors held at most, on a CPU the process.
+    """
+    train, dev, base = ready.train, ready.dev, ready.standing.base
+    return {
+        **course.log.summary(),
+        "rows": {"train": _rows(train.examples), "dev": _rows(dev.examples)},
+        "examples": {"train": len(train.examples), "dev": len(dev.examples)},
+        "left_out": {"train": train.left_out_by_reason(), "dev": dev.left_out_by_reason()},
+        "cut": {"train": train.cut_by_kind(), "dev": dev.cut_by_kind()},
+        "data_tokens": {"train": train.examples.tokens, "answers": train.examples.trained},
+        "trained_tokens": _learnt_by_language(course),
+        "draws": _draws(course),
+        "packed": ready.packed,
+        "fill": round(fill_of(ready.steps, ready.examples.lengths, ready.how.max_tokens if ready.packed else None), 5),
+        "chat_template": ready.chat_template,
+        "base": {"name": base.name, "identity": base.identity, "demonstration": base.demonstration},
+        "backend": ready.backend,
+        "processes": course.ranks.of,
+        "halvings": course.memory.halvings,
+        "peak_memory_bytes": _peak(),
+        "held_in": "4bit" if is_four_bit(model) else str(model.dtype).removeprefix("torch."),
+        "trained_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad),
+        "fingerprint": course.fingerprint,
+    }
+
+
+def fill_of(steps: Steps, lengths: Any, size: int | None) -> float:
+    """Tokens divided by the places they take: lines of ``size`` where examples are packed, else the longest of each micro-batch."""
+    import numpy as np
+
+    lines = np.add.reduceat(lengths[steps.examples], np.append(0, steps.lines[:-1]), dtype=np.int64)
+    if size is not None:
+        return float(lines.sum() / (len(lines) * size))
+    widest = np.maximum.reduceat(lines, np.append(0, steps.micros[:-1]))
+    return float(lines.sum() / (widest * np.diff(steps.micros, prepend=0)).sum())
+
+
+def _rows(examples: Any) -> int:
+    return len(set(examples.row.tolist()))
+
+
+def _learnt_by_language(course: Course) -> dict[str, int]:
+    import numpy as np
+
+    examples, drawn = course.examples, course.steps.examples
+    counts = np.bincount(
+        examples.language[drawn], weights=course.learnt[drawn], minlength=len(examples.languages)
+    )  # fmt: skip
+    return {name: int(count) for name, count in sorted(zip(examples.languages, counts, strict=True))}
+
+
+def _draws(course: Course) -> dict[str, dict[str, int]]:
+    import numpy as np
+
+    examples, drawn = course.examples, course.steps.examples
+    width = len(examples.sources)
+    pairs = np.bincount(
+        examples.language[drawn].astype(np.int64) * width + examples.source[drawn],
+        minlength=len(examples.languages) * width,
+    )
+    table = pairs.reshape(len(examples.languages), width).tolist()
+    named = {
+        language: {source: n for source, n in sorted(zip(examples.sources, counts, strict=True)) if n}
+        for language, counts in zip(examples.languages, table, strict=True)
+    }
+    return {language: named[language] for language in sorted(named) if named[language]}
+
+
+def _peak() -> int:
+    import resource
+    import sys
+
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

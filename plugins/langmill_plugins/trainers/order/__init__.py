@@ -1,0 +1,1 @@
+"""Which examples make up which step, for a whole stage and before its first step."""

@@ -1,0 +1,1 @@
+"""Rows as tokens, and which of them carry loss."""

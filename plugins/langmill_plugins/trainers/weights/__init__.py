@@ -1,0 +1,1 @@
+"""Weights on disk and in memory: bases, adapters, checkpoints, models that answer."""
