@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ from langmill.cli import main
 from langmill.disk.home import home
 from langmill.disk.store import RunFolder
 from langmill.rows import Reject, Row
+from langmill_plugins.trainers.weights.base_model import settle
+
+# For this process, before anything imports torch, and for all that tests start. Small tensors: a second thread that has to wait
+# for its core makes a training step ten times as slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTORY = (sys.executable, "-m", "langmill.cli")
@@ -254,8 +261,7 @@ class Bench:
 
 def _environment() -> dict[str, str]:
     """This process's environment without what would change a run."""
-    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
-    return {**kept, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return {name: value for name, value in os.environ.items() if name not in UNSET}
 
 
 def _bench(root: Path) -> Bench:
@@ -267,6 +273,18 @@ def _bench(root: Path) -> Bench:
     (made.home / "models").symlink_to(models, target_is_directory=True)
     made.folder.mkdir()
     return made
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Any]:
+    """Makes processes (multiprocessing's Process) that have imported what training needs: each is forked off one that did nothing
+    else, so that it begins at once and inherits nothing of the tests."""
+    settle()
+    making = multiprocessing.get_context("forkserver")
+    making.set_forkserver_preload(["torch", "transformers.trainer", "peft", "accelerate", "bitsandbytes"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        yield making
 
 
 @pytest.fixture(scope="module")

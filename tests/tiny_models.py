@@ -23,7 +23,7 @@ SIZES: dict[str, Any] = {
 
 
 @cache
-def tokenizer() -> Any:
+def packaged_tokenizer() -> Any:
     """The packaged model's. It is one for all: change a copy."""
     quiet()
     return load_tokenizer(find_base(PACKAGED, Context("train", 17, {}, Path())).folder)
@@ -33,8 +33,12 @@ def tiny_config(kind: str, **sizes: Any) -> Any:
     """A tiny configuration of a kind that transformers knows, with the packaged model's vocabulary."""
     from transformers import AutoConfig
 
-    ends = {"eos_token_id": tokenizer().eos_token_id, "pad_token_id": tokenizer().pad_token_id, "bos_token_id": 1}
-    return AutoConfig.for_model(kind, **{**SIZES, "vocab_size": len(tokenizer()), **ends, **sizes})
+    ends = {
+        "eos_token_id": packaged_tokenizer().eos_token_id,
+        "pad_token_id": packaged_tokenizer().pad_token_id,
+        "bos_token_id": 1,
+    }
+    return AutoConfig.for_model(kind, **{**SIZES, "vocab_size": len(packaged_tokenizer()), **ends, **sizes})
 
 
 def tiny_model(kind: str = "llama", **sizes: Any) -> Any:
@@ -56,7 +60,7 @@ def tiny_base(folder: Path, kind: str = "llama", **sizes: Any) -> Path:
     import torch
 
     tiny_model(kind, **sizes).to(torch.bfloat16).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    packaged_tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -122,7 +122,7 @@ def evaluate(assembly: Assembly, store: RunFolder, evaluator: Evaluator, model: 
 
 def export(assembly: Assembly, store: RunFolder, stage: Stage, kind: str, out: Path) -> None:
     """Write a trained stage as a model that other programs run, with its card: whole or not at all."""
-    from langmill.report.exported import export_card
+    from langmill.report.exported import demonstration, export_card, mark
 
     trainer = assembly.trainer
     assert trainer is not None
@@ -130,6 +130,7 @@ def export(assembly: Assembly, store: RunFolder, stage: Stage, kind: str, out: P
         use = trainer.export(kind, store.adapter(stage.name), work, assembly.context("export"))
         card = export_card(assembly, store, stage, trainer.exports()[kind], use)
         (work / "README.md").write_text(card, encoding="utf-8")
+        mark(work, demonstration(assembly, store, stage))
 
 
 def chosen_rows(store: RunFolder, evaluator: Evaluator, context: Context) -> list[Row]:

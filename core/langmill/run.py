@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ from langmill.report.page import write_report
 from langmill.yaml12 import dump
 
 Report = Callable[[Mapping[str, Any]], None]
+LOG = "stderr.log"
+"""What a stage's job said on standard error, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Request:
 def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> int:
     """Do what the recipe says; returns the exit code: 0 done, 4 finished with more rejects than the recipe allows.
 
-    Raises MissingInput before anything is written when a source is absent, RecipeError when the folder holds something
-    else, BudgetReached when the cap is met.
+    Raises MissingInput before anything is written when a source is absent, or something that training needs; RecipeError when
+    the folder holds something else; BudgetReached when the cap is met.
     """
     if request.only is None and (absent := assembly.absent()):
         raise MissingInput(
@@ -61,12 +63,21 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
         raise MissingInput(
             f"{store.root} is not a run's folder (it has no {store.recipe_lock.name}): factory run RECIPE"
         )
+    trains = request.until != "data" and request.only != "eval"
+    if trains and (lacks := assembly.unready(offline=request.offline)):
+        raise MissingInput(
+            "the stages can not be trained here:\n"
+            + "\n".join(f"  {line}" for line in lacks)
+            + "\n  (the data can be made without: --until data)" * (request.only is None)
+        )
     if not store.recipe_lock.exists() and store.has_strangers():
         raise RecipeError(
             f"{store.root} is not empty and no run's folder (no {store.recipe_lock.name} in it): nothing is written there. "
             "Choose another with --out DIR"
         )
     with store.open_for_writing():
+        for before in store.root.glob("train/.*.before"):  # the run was killed before another took its place
+            _put_back(before)
         began = time.time()
         if request.retry is not None:
             again = try_again(assembly, store, request.retry)
@@ -81,7 +92,7 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
             except asyncio.CancelledError:  # the second Ctrl-C
                 raise KeyboardInterrupt from None
         if request.until != "data":
-            if request.only != "eval":
+            if trains:
                 for stage in assembly.stages:
                     _train(assembly, store, stage, report)
             if request.until != "train":
@@ -200,48 +211,76 @@ def _draining(engine: Engine, report: Report) -> Iterator[None]:
 
 
 def _train(assembly: Assembly, store: RunFolder, stage: Stage, report: Report) -> None:
-    """One stage, kept when its data, options and start are those of the last time."""
+    """One stage, kept when its data, start and what decides it are those of the last time. What another one left in its folder
+    is given up when the first step is made, so that an option that proves wrong costs nothing."""
     trainer = assembly.trainer
     assert trainer is not None
     start = store.read_json(f"train/{stage.start}/stage.json") if stage.start != "base" else None
     data = [file_hash(path) for path in store.data_files(stage.data)]
     packs = [pack.fingerprint for _, pack in sorted(assembly.packs.items())]
-    options = [assembly.file.merged["train"]["use"], trainer.model_dump(mode="json"), stage.model_dump(mode="json")]
-    key = key_of("stage", options, data, packs, start and start["key"])
+    decides = trainer.deciding(stage, assembly.context(f"train.{stage.name}"))
+    key = key_of("stage", assembly.file.merged["train"]["use"], decides, data, packs, start and start["key"])
     done = store.read_json(f"train/{stage.name}/stage.json")
     if done and done["key"] == key:
         report({"event": "stage", "stage": stage.name, "kept": True})
         return
     folder = store.stage(stage.name)
+    before = folder.with_name(f".{stage.name}.before")
     begun = store.read_json(f"train/{stage.name}/begun.json")
     if folder.exists() and (begun or {}).get("key") != key:
-        shutil.rmtree(folder)  # checkpoints of another recipe or other data can not be continued
+        folder.replace(before)  # checkpoints of another recipe or other data can not be continued
     store.write_json(f"train/{stage.name}/begun.json", {"key": key})
     report({"event": "stage", "stage": stage.name, "kept": False})
     began, adapter = time.time(), ""
-    for event in run_job(store.root, "train", stage.name, log=folder / "stderr.log"):
-        if event["event"] == "trained":
-            adapter = str(event["adapter"])
-        else:
-            kind = "training" if event["event"] == "step" else event["event"]
-            report({**event, "event": kind, "stage": stage.name})
+    try:
+        for event in run_job(store.root, "train", stage.name, log=folder / LOG):
+            if event["event"] == "trained":
+                adapter = str(event["adapter"])
+            elif event["event"] == "step":
+                _give_up(before)
+                report({**event, "event": "training", "stage": stage.name})
+            else:
+                report({**event, "stage": stage.name})
+    except BaseException:
+        _put_back(before)
+        raise
+    _give_up(before)
     facts = {"key": key, "adapter": adapter, "data": stage.data, "data_sha256": data, "seconds": time.time() - began}
     write_stage_card(assembly, store, stage, facts)
     store.write_json(f"train/{stage.name}/stage.json", facts)
     store.log("stage", name=stage.name, seconds=round(time.time() - began, 1))
 
 
+def _give_up(before: Path) -> None:
+    """Remove a stage that another has taken the place of, under a name that is swept away when this is cut short."""
+    if before.exists():
+        shutil.rmtree(before.replace(before.with_suffix(".tmp")))
+
+
+def _put_back(before: Path) -> None:
+    """A stage's folder as it was, since what was to take its place made no step; what its job said stays."""
+    if not before.exists():
+        return
+    folder = before.with_name(before.stem.removeprefix("."))
+    if (folder / LOG).exists():
+        with (before / LOG).open("ab") as log:
+            log.write((folder / LOG).read_bytes())
+    shutil.rmtree(folder, ignore_errors=True)
+    before.replace(folder)
+
+
 def _evaluate(assembly: Assembly, store: RunFolder, report: Report) -> None:
     """Every evaluator on every model it names, each pair kept when rows, options and weights are those of the last time."""
+    trainer, context = assembly.trainer, assembly.context("eval")
+    opened = cache(lambda: trainer and trainer.deciding(None, context))  # once: it may read a part of the weights
     for number, (use, evaluator) in enumerate(assembly.evaluators):
         rows = [file_hash(path) for path in store.data_files(evaluator.data, evaluator.split)]
         packs = [pack.fingerprint for _, pack in sorted(assembly.packs.items())]
-        base = assembly.trainer.model_dump(mode="json", include={"base", "max_tokens"}) if assembly.trainer else None
         for model in evaluator.models:
             stage = store.read_json(f"train/{model}/stage.json")
-            key = key_of(
-                "eval", use, evaluator.model_dump(mode="json", exclude={"models"}), rows, packs, base, model, stage
-            )
+            base = None if model in assembly.models else opened()
+            options = evaluator.model_dump(mode="json", exclude={"models"})
+            key = key_of("eval", use, options, rows, packs, base, model, stage)
             name = f"eval/{evaluator.data}.{use}.{model}.json"
             done = store.read_json(name)
             report({"event": "eval", "data": evaluator.data, "model": model, "kept": bool(done and done["key"] == key)})

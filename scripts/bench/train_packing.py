@@ -19,7 +19,8 @@ from langmill.api import Context, Row, SourceContext, packs_in
 BASE = "local/smollm2-135m-instruct"
 SIZE = 2048  # tokens a line
 SIZES = (1024, 2048, 4096)  # for real rows
-LINES_AT_ONCE = 8  # of a micro-batch
+LINES_AT_ONCE = 8  # of a micro-batch, at most
+STEP = 4096  # examples: some hundred micro-batches, nearly all of them full
 LEAST_TIMES, LEAST_FILL, LEAST_REAL_FILL = 10.0, 0.9995, 0.995
 
 
@@ -161,7 +162,7 @@ def ours(lengths: Any) -> dict[str, Any]:
         np.asarray([count]),
         lengths,
         batch=LINES_AT_ONCE,
-        accumulate=1,
+        accumulate=STEP // LINES_AT_ONCE,
         most_steps=None,
         size=SIZE,
         seed=1,

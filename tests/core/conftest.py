@@ -300,6 +300,7 @@ def _of_first() -> dict[str, object]:
     """All that a trainer can tell."""
     return {
         "examples": {"train": 163, "dev": 12},
+        "forms_left_out": {"train": {"too_long": {"zh": 5}}, "dev": {}},
         "cut": {"train": {"prompt": {"zh": 2}}, "dev": {}},
         "draws": {"en": {"own_qa": 80, "odd": 3}, "zh": {"own_qa": 77}},
         "trained_tokens": {"en": 9_000, "zh": 2_345},

@@ -116,7 +116,11 @@ def test_a_stage_answers_for_what_the_stages_before_it_learned(cards: Any) -> No
     assert "| starts from | first (handover: merge) |" in text
     assert "Before it, stage first: `ift`, 143 train rows" in text and "This stage: `exams`, 56 train rows" in text
     digest = cards.store.read_json("train/second/stage.json")["data_sha256"][0]
-    assert f"| exams/data/en/train-00000.parquet | {digest} |" in text
+    assert f"| second | exams/data/en/train-00000.parquet | {digest} |" in text
+    files = [line.split(" | ")[:2] for line in lines if ".parquet |" in line]
+    assert {stage for stage, _ in files} == {"| first", "| second"} and len({name for _, name in files}) == len(files)
+    assert all("/train-" in name for _, name in files), "nothing is learned from other splits"
+    assert any("/dev-" in str(path) for path in cards.store.data_files("ift"))
     assert "150 rows learned from. 20\u202f480 tokens over all steps." in text
     assert "Left out: too_long 4 (en 3, ru 1)." in text
     assert "| validation loss | 3.1000 | 1.9000 |" in text and "**Not for commercial use.**" in text
@@ -153,6 +157,7 @@ def test_a_card_of_an_adapter_tells_all_that_the_trainer_told(finished: Any) -> 
         "| most memory | 1.50 GiB |",
         "150 rows learned from, as 163 examples.",
         "| English | 83 | own_qa 80, odd 3 | 9\u202f000 |\n| Chinese | 77 | own_qa 77 | 2\u202f345 |",
+        "Forms left out, their rows staying in another: too_long 5 (zh 5).",
         "Prompts cut: prompt 2 (zh 2).",
         "that of 12 rows of the split dev",
         'model = PeftModel.from_pretrained(model, "adapter")',

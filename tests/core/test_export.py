@@ -29,7 +29,10 @@ class Parrot(Trainer):
         return folder
 
     def open(self, adapter, context):
-        raise AssertionError
+        from types import SimpleNamespace
+
+        assert adapter is None, "only the base is asked, where a stage's figures do not say what it is"
+        return SimpleNamespace(demonstration=self.base == "toy")
 
     def exports(self):
         return {"word": "The word", "sentence": "The word and a full stop", "nothing": "What never works"}
@@ -51,7 +54,7 @@ run: {workers: 1}
 languages: [en]
 plugins: [parrot.py]
 sources:
-  qa: {use: jsonl, path: "data/qa.en.jsonl", license: CC-BY-4.0, body: chat}
+  qa: {use: jsonl, path: "data/qa.en.jsonl", license: CC-BY-4.0, body: chat, dev: 0.2}
 datasets:
   open: {from: [qa]}
 train:
@@ -84,7 +87,8 @@ def test_a_stage_leaves_with_its_card(trained):
     assert said.code == 0, said.err
     assert "The word and a full stop" in said.err
     out = trained.folder / "out/model"
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "word.txt"]
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "langmill.json", "word.txt"]
+    assert json.loads((out / "langmill.json").read_text()) == {"demonstration": False}
     assert (out / "word.txt").read_text().startswith("second ")
     card = (out / "README.md").read_text()
     assert card.startswith("---\nbase_model: serious\n")
@@ -95,7 +99,8 @@ def test_a_stage_leaves_with_its_card(trained):
     assert "| stage second | open" in card and "from stage first, handover: continue" in card
     assert "Demonstration" not in card
     digests = json.loads((trained.folder / "runs/small/train/first/stage.json").read_text())["data_sha256"]
-    assert f"| first | open/data/en/train-00000.parquet | {digests[0]} |" in card
+    assert card.count(f"| first | open/data/en/train-00000.parquet | {digests[0]} |") == 1
+    assert card.count(".parquet |") == 2, "the train rows of either stage, once"
     assert str(trained.folder) not in card
     assert "## Contamination" in card and card.count("## Use") == 1  # the stage's own card goes along, but for its use
     assert not (trained.folder / "runs/small/train/second/export.stderr.log").exists()
@@ -147,6 +152,7 @@ def test_a_demonstration_leaves_only_when_it_is_told_to(bench):
     assert "its base toy is a demonstration model" in found.err and "--allow-demo" in found.err
     assert not (bench.folder / "out").exists()
     assert bench.factory(*words, "--allow-demo").code == 0
+    assert json.loads((bench.folder / "out/langmill.json").read_text()) == {"demonstration": True}
     assert (
         "**Demonstration only**: its base toy is a demonstration model" in (bench.folder / "out/README.md").read_text()
     )
@@ -158,6 +164,21 @@ def test_rows_of_a_demonstration_model_count_as_well(trained):
     assert demonstration(assembly, store, assembly.stages[1]) == []
     _flag_rows(store)
     assert "were written by a demonstration model" in demonstration(assembly, store, assembly.stages[1])[0]
+
+
+@pytest.mark.parametrize("left", [None, '{"base": {}}'])
+def test_a_demonstration_can_not_be_had_by_deleting_figures(left, trained):
+    """With a stage's figures gone, the trainer says what its base is."""
+    store = trained.run()
+    for name in ("first", "second"):
+        file = store.stage(name) / "result.json"
+        file.unlink() if left is None else file.write_text(left)
+    assembly = assemble(store.recipe_lock, origin=store.origin)
+    assert demonstration(assembly, store, assembly.stages[1]) == []
+    store.recipe_lock.write_text(store.recipe_lock.read_text().replace("serious", "toy"))
+    found = trained.factory("export", "runs/small", "second", "--as", "word", "--out", "out")
+    assert found.code == 1
+    assert "its base toy is a demonstration model" in found.err
 
 
 def _flag_rows(store):

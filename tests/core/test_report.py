@@ -139,6 +139,7 @@ def test_a_finished_row_and_a_reject_are_shown_with_their_origin(page: Page) -> 
 
 def test_training_scores_and_money_are_told(page: Page) -> None:
     assert "Rows left out: too_long 4 (English 3, Russian 1)." in page.text
+    assert "Forms left out, their rows staying in another: too_long 5 (Chinese 5)." in page.text
     assert "Prompts cut: prompt 2 (Chinese 2)." in page.text
     assert "Tokens that carried loss: English 9 000, Chinese 2 345." in page.text
     assert "Memory ran out: each batch was cut in 2" in page.text

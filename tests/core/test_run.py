@@ -49,7 +49,7 @@ train:
 EVAL = """\
   allow_unchecked: true
 eval:
-  - {use: choice_accuracy, data: exams, models: [base, first], limit: 1}
+  - {use: choice_accuracy, data: exams, models: [first], limit: 1}
 """
 
 
@@ -207,7 +207,7 @@ def test_a_killed_stage_goes_on_and_the_data_trains_elsewhere(bench):
 
     scored = bench.command("run", "there", "--only", "eval")
     assert scored.code == 0, scored.err
-    assert set(RunFolder(there).evaluations()) == {"exams.choice_accuracy.base", "exams.choice_accuracy.first"}
+    assert set(RunFolder(there).evaluations()) == {"exams.choice_accuracy.first"}
 
     said = bench.command("run", "there", "--only", "eval", "--set", "train.stages.0.max_steps=1")
     assert said.code == 0, said.err

@@ -39,7 +39,8 @@ SOUND = """\
       sampler: priority
       weights: {web: 32}
       source_epochs: {sft: 3}
-    - {name: tenth, data: all, sampler: priority, accumulate: 2}
+    - {name: tenth, data: all, sampler: priority, accumulate: 2, languages: {most: {en: 5}, epochs: {en: 2}}}
+    - {name: eleventh, data: all, accumulate: 2, languages: {most: 5}}
 """
 
 PLANTED = """\
@@ -65,6 +66,14 @@ PLANTED = """\
     - {name: eighth, data: all, accumulate: 2, lora: none, quantize: 4bit}
     - {name: ninth, data: all, accumulate: 2, start: tenth}
     - {name: tenth, data: all, accumulate: 2}
+    - name: eleventh
+      data: all
+      accumulate: 2
+      languages:
+        most: {en: 5, eng: 9}
+        epochs:
+          en: 2
+          ja: 3
 """
 
 
@@ -83,7 +92,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("use", ["auto", "peft", "unsloth"])
 def test_stages_that_go_together_have_no_faults(recipe: Path, use: str) -> None:
     recipe.write_text(HEAD.replace("auto", use) + SOUND, "utf-8")
-    assert len(assemble(recipe).stages) == 10
+    assert len(assemble(recipe).stages) == 11
 
 
 def test_every_fault_between_stages_is_told_at_once_with_its_line(recipe: Path) -> None:
@@ -110,6 +119,11 @@ def test_every_fault_between_stages_is_told_at_once_with_its_line(recipe: Path) 
         (31, "train.stages[6].handover"): "'merge' is about the adapter of an earlier stage",
         (32, "train.stages[7].quantize"): "4bit is for a frozen base, and lora: none trains all weights",
         (33, "train.stages[8].start"): "names refer upward",
+        (
+            39,
+            "train.stages[10].languages.most.eng",
+        ): "'eng' is none of the recipe's languages; possible: en. Did you mean 'en'?",
+        (42, "train.stages[10].languages.epochs.ja"): "'ja' is none of the recipe's languages; possible: en",
     }
     assert told.keys() == expected.keys()
     for place, message in expected.items():

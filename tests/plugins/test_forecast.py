@@ -22,7 +22,7 @@ from langmill_plugins.trainers.forecast.counting import counted, steps_of
 from langmill_plugins.trainers.forecast.fitting import must_fit
 from langmill_plugins.trainers.forecast.memory import Setting
 from langmill_plugins.trainers.forecast.shape import look, shape_of, shape_of_gguf
-from langmill_plugins.trainers.forecast.stage import advice, forecast, named_size
+from langmill_plugins.trainers.forecast.stage import advice, forecast, named_size, setting
 from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer, Lora
 from langmill_plugins.trainers.order.drawing import draw
 from langmill_plugins.trainers.order.steps import arranged
@@ -66,6 +66,26 @@ def test_what_can_not_be_read_is_told_and_stops_no_plan(tmp_path):
         weights.write_bytes(content)
         found = look(str(tmp_path), CONTEXT)
         assert found.shape is None and "train.base" in found.why
+
+
+def test_weights_that_lie_there_twice_are_counted_once(tmp_path):
+    """As publishers do it: shards with an index, beside them the same in their own form, an adapter, another run's shards."""
+
+    def write(name: str, **shapes: list[int]) -> None:
+        header = json.dumps({key: {"shape": shape} for key, shape in shapes.items()}).encode()
+        (tmp_path / name).write_bytes(struct.pack("<Q", len(header)) + header)
+
+    table, layer = {"model.embed_tokens.weight": [50, 8]}, {"model.layers.0.mlp.up_proj.weight": [16, 8]}
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 8}))
+    write("model-00001-of-00002.safetensors", **table)
+    write("model-00002-of-00002.safetensors", **layer)
+    write("consolidated.safetensors", **{"tok_embeddings.weight": [50, 8], "layers.0.w3.weight": [16, 8]})
+    write("adapter_model.safetensors", **{"layers.0.up_proj.lora_A.weight": [4, 8]})
+    assert shape_of(tmp_path).parameters == 50 * 8 + 16 * 8
+    write("model-00003-of-00003.safetensors", **{"model.layers.7.mlp.up_proj.weight": [16, 8]})
+    files = {name: f"model-0000{at}-of-00002.safetensors" for at, part in ((1, table), (2, layer)) for name in part}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    assert shape_of(tmp_path).parameters == 50 * 8 + 16 * 8
 
 
 # --- tokens ---
@@ -114,6 +134,7 @@ def truth(trainer: AdapterTrainer, stage: AdapterStage, rows: Sequence[Row], pac
         {"choices": {"answer": "both"}, "source_epochs": {"exam": 3}},
         {"choices": {"answer": "letters"}, "languages": {"temperature": 3, "epochs": {"zh": 2}}},
         {"languages": {"most": {"en": 12}}, "packing": True},
+        {"packing": True, "batch": 2, "accumulate": 2},
         {"max_steps": 3, "accumulate": 2},
     ],
     ids=str,
@@ -173,6 +194,15 @@ class TestRealRows:
         assert what.left_out[0] == pytest.approx(long, abs=0.03 * len(rows))
 
 
+def test_an_exam_item_that_is_too_long_is_left_out_whatever_is_cut():
+    item = row_of(1, Choice("Which organ " + "really " * 300 + "pumps?", ("the heart", "the liver"), (0,)))
+    stage = AdapterStage(name="one", data="toy", too_long="cut_prompt")
+    trainer, folder = PeftTrainer(base=SMOLLM2, max_tokens=128), find_base(SMOLLM2, CONTEXT).folder
+    what = counted(trainer, stage, [RowAhead(item, item)], CONTEXT, folder)
+    assert (what.examples, what.left_out) == ((0, 0), (1, 1))
+    assert truth(trainer, stage, [item, *toy()[:1]], False)[::3] == (1, 1)
+
+
 # --- the forecast of a stage ---
 
 
@@ -206,6 +236,18 @@ def test_what_to_change_is_told_with_what_it_takes_then(monkeypatch):
     assert "accumulate: 16" in room.advice[1] and room.advice[-1].endswith("GB")
 
 
+def test_packed_steps_take_as_many_lines_as_their_examples_fill():
+    trainer, stage = (
+        AutoTrainer(base=SMOLLM2, max_tokens=1024),
+        AdapterStage(name="one", data="toy", packing=True, batch=16),
+    )
+    few = setting(trainer, stage, True, True, 200, 20.0, 0.5)
+    assert (few.batch, few.line) == (3, 1024), "16 examples of 20 tokens are a line or two"
+    assert setting(trainer, stage, True, True, 1024, 1000.0, 0.5).batch == 16
+    apart = setting(trainer, stage, True, False, 200, 20.0, 0.5)
+    assert (apart.batch, apart.line) == (16, 200)
+
+
 def test_advice_ends_where_it_fits_and_each_change_takes_less():
     shape = look(SMOLLM2, CONTEXT).shape
     how = replace(GPU, lora=None, batch=32, line=4096)
@@ -219,6 +261,8 @@ def test_a_base_that_is_not_here_is_said_to_be_so_and_rows_are_told():
     assert found.parameters is None and found.tokens[1] > found.tokens[0] > 0
     assert any("downloaded" in note for note in found.notes) and any("8 billion" in note for note in found.notes)
     assert list(found.rooms[0].memory) == ["weights"] and found.rooms[0].steps[0] > 0
+    sizes = {room.held: room.memory["weights"] for room in found.rooms}
+    assert sizes["4bit"] == pytest.approx(5.7e9, rel=0.02), "Llama 3 8B, of which 1.05e9 parameters stay in 16 bits"
     unknown = foretold(AutoTrainer(base="someone/no-size"))
     assert not unknown.rooms[0].memory
 

@@ -48,11 +48,11 @@ def test_every_draw_lies_in_one_line(case: tuple[list[int], list[int], list[int]
     assert all(line for step in made for micro in step for line in micro)
     longest = max(sum(lengths[one] for one in line) for step in made for micro in step for line in micro)
     assert options["size"] is None or longest <= options["size"]
-    assert all(len(micro) == options["batch"] for step in made for micro in step[:-1])
-    assert all(len(step) == options["accumulate"] for step in made[:-1])
     assert all(1 <= len(micro) <= options["batch"] for step in made for micro in step)
-    assert 1 <= len(made[-1]) <= options["accumulate"]
     if options["size"] is None:
+        assert all(len(micro) == options["batch"] for step in made for micro in step[:-1])
+        assert all(len(step) == options["accumulate"] for step in made[:-1])
+        assert 1 <= len(made[-1]) <= options["accumulate"]
         assert all(len(line) == 1 for step in made for micro in step for line in micro)
     else:  # no line straddles windows, and they come in their order
         flat = [one for step in made for micro in step for line in micro for one in line]
@@ -60,6 +60,51 @@ def test_every_draw_lies_in_one_line(case: tuple[list[int], list[int], list[int]
             assert sorted(flat[begin:end]) == sorted(numbers[begin:end])
     for step, inside in enumerate(made):
         assert steps.examples_of(step).tolist() == [one for micro in inside for line in micro for one in line]
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases(), st.integers(1, 3))
+def test_packed_steps_learn_from_as_many_examples_as_unpacked_ones(
+    case: tuple[list[int], list[int], list[int], dict[str, Any]], processes: int
+) -> None:
+    lengths, numbers, windows, options = case
+    size, width = max(lengths), options["batch"] * options["accumulate"]
+    steps = steps_of(numbers, lengths, windows, **{**options, "size": size}, processes=processes)
+    sizes = np.diff(steps.lines, prepend=0)
+    apart = steps_of(numbers, lengths, windows, **{**options, "size": None})
+    ends = steps.lines[steps.micros[steps.steps - 1] - 1]  # of steps, in examples
+    assert len(steps) <= len(apart) and (len(steps) == len(apart) or sizes.max() > width)
+    known = {0, *steps.lines.tolist()}
+    for end in ends[:-2]:  # at a line's end than which none is nearer to some multiple of the width
+        assert any(abs(end - due) == min(abs(one - due) for one in known) for due in range(0, len(numbers), width))
+    if sizes.max() <= width:
+        due = np.arange(1, len(steps)) * width
+        assert (np.abs(ends[:-2] - due[:-1]) <= sizes.max() / 2).all()
+    for first, last in zip([0, *steps.steps[:-1]], steps.steps, strict=True):
+        micros_ = np.diff(steps.micros, prepend=0)[first:last]
+        assert micros_.max() <= options["batch"] and micros_.max() - micros_.min() <= 1
+        assert len(micros_) % processes == 0 or micros_.max() == 1
+        assert processes > 1 or len(micros_) == -(-micros_.sum() // options["batch"])
+
+
+def test_packed_steps_end_at_the_nearest_line() -> None:
+    lengths = [2, 2, 4, 4, 2, 2, 4]
+    steps = steps_of(range(7), lengths, [2, 3, 4, 6, 7], batch=2, accumulate=2, size=4)
+    assert micros(steps) == [[[[0, 1]], [[2], [3]]], [[[4, 5], [6]]]]
+    one_long = steps_of(range(12), [1] * 12, size=12, batch=2, accumulate=1)
+    assert [len(one_long), len(one_long.lines)] == [1, 1], "a line is never divided among steps"
+    # The end of the last step is nearest to 8, too: the others end a line earlier, so that none is lost.
+    lost = steps_of(range(9), [2] + [1] * 8, [1, 5, 9], batch=4, accumulate=1, size=4)
+    assert [len(lost.examples_of(step)) for step in range(len(lost))] == [1, 4, 4]
+    halfway = steps_of(range(6), [2, 2, 1, 1, 1, 1], [2, 6], batch=4, accumulate=1, size=4)
+    assert [len(halfway.examples_of(step)) for step in range(len(halfway))] == [2, 4]
+
+
+def test_packed_steps_are_dealt_out_to_processes() -> None:
+    lengths = [4] * 7
+    for processes, sizes in ((1, [3, 4]), (2, [3, 4]), (3, [2, 2, 3]), (9, [1] * 7)):
+        steps = steps_of(range(7), lengths, size=4, batch=4, accumulate=9, processes=processes)
+        assert np.diff(steps.micros, prepend=0).tolist() == sizes
 
 
 @settings(max_examples=200, deadline=None)
@@ -89,7 +134,7 @@ def test_halving_keeps_steps_and_comes_to_single_examples(
 
 
 def test_halving_divides_lines_between_and_then_inside() -> None:
-    steps = steps_of([0, 1, 2, 3, 4], [4, 4, 2, 2, 4], batch=3, accumulate=1, size=8)
+    steps = steps_of([0, 1, 2, 3, 4], [4, 4, 2, 2, 4], batch=5, accumulate=1, size=8)
     (micro,) = micros(steps)[0]
     assert sorted(map(sorted, micro)) == [[0, 1], [2, 3, 4]]
     once = steps.halved()

@@ -37,8 +37,7 @@ def test_awkward_words_are_learnt_whole(words: str, tokenizer: Any) -> None:
     )
     done = made([row], tokenizer, 1 << 20)
     assert done.left_out == {}
-    said = {words + "<|im_end|>" + words + "<|im_end|>", 2 * (words.strip() + "<|im_end|>")}
-    assert words_of(done.examples, tokenizer)[0] in said
+    assert words_of(done.examples, tokenizer)[0] == 2 * (words.strip() + "<|im_end|>")
 
 
 @pytest.mark.parametrize("words", ["", " ", "\n", " \n\t "])
@@ -47,14 +46,14 @@ def test_an_answer_of_blanks_is_none(words: str, tokenizer: Any) -> None:
     assert done.left_out_by_reason() == {"empty_answer": {"en": 1}}
 
 
-@pytest.mark.parametrize("words", ["\nYes.", " Yes.", "\n\n Yes."])
-def test_blanks_before_an_answer_never_carry_the_prompt_along(words: str, tokenizer: Any) -> None:
-    done = made([row_of(Chat.of("Well?", words))], tokenizer)
-    if len(done.examples):
-        said = words_of(done.examples, tokenizer)[0].removesuffix("<|im_end|>")
-        assert said in (words, words.strip(), words.lstrip("\n"))
-    else:
-        assert done.left_out_by_reason() == {"no_clear_edge": {"en": 1}}
+@pytest.mark.parametrize("words", ["\nYes.", " Yes.", "\n\n Yes.", "Yes.\n", "\tYes. \n\n"])
+def test_blanks_around_an_answer_are_none_of_it(words: str, tokenizer: Any) -> None:
+    """A line break before the words would be one token with the template's own, which no edge goes through."""
+    examples, plain = (
+        made([row_of(Chat.of(" Well?\n", answer))], tokenizer).examples for answer in (words, "Yes.")
+    )  # fmt: skip
+    assert words_of(examples, tokenizer) == ["Yes.<|im_end|>"]
+    assert examples.ids.tolist() == plain.ids.tolist()
 
 
 def test_a_template_that_looks_at_the_words() -> None:
@@ -157,11 +156,12 @@ def test_other_makes_of_tokenizers(kind: str) -> None:
     for word in words:
         row = row_of(Chat((*Chat.of("Why?\n", word).messages, *Chat.of("Iron ", word).messages)))
         done = made([row], tokenizer)
-        if not len(done.examples):
-            assert done.left_out_by_reason() == {"no_clear_edge": {"en": 1}}
-            assert word[0] in " \n"
-            continue
-        turns = [{"role": m.role, "content": m.content} for m in row.body.messages]  # type: ignore[union-attr]
+        word = word.strip()
+        said = [m.content if m.role == "user" else word for m in row.body.messages]  # type: ignore[union-attr]
+        turns = [
+            {"role": role, "content": content}
+            for role, content in zip(("user", "assistant") * 2, said, strict=True)
+        ]  # fmt: skip
         whole = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
         assert done.examples.ids.tolist() == whole
         expected = unicodedata.normalize("NFC", word) if kind == "nfc" else word

@@ -160,7 +160,20 @@ def test_a_row_whose_parts_are_all_too_long_counts_once_and_is_never_cut() -> No
     long = Choice("Why? " * 200, ("a", "b"), (0,), "Because. " * 200)
     done = made([row_of(long)], tokenizer, 64, choices={"answer": "both"}, too_long="cut_prompt")
     assert done.left_out_by_reason() == {"too_long": {"en": 1}}
-    assert done.cut == {}
+    assert done.cut == {} and done.forms_left_out == {}
+
+
+def test_a_form_that_is_left_out_does_not_take_its_row_along() -> None:
+    tokenizer = small_tokenizer()
+    rows = [
+        row_of(Choice("Why?", ("a", "b"), (0,), "Because. " * 200), "en", 0),
+        row_of(Choice("Why? " * 200, ("a", "b"), (0,), "Because."), "en", 1),
+        row_of(Choice("Why? <|im_end|>", ("a", "b"), (0,), "Because. " * 200), "en", 2),
+    ]
+    done = made(rows, tokenizer, 128, choices={"answer": "both"})
+    assert done.examples.row.tolist() == [0] and done.examples.part.tolist() == [1]
+    assert done.forms_left_out_by_reason() == {"too_long": {"en": 1}}
+    assert done.left_out_by_reason() == {"special_token_in_text": {"en": 1}, "too_long": {"en": 1}}
 
 
 @needs_data

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from langmill_plugins.trainers.options import AdapterStage, Lora
 from langmill_plugins.trainers.peft import PeftTrainer
 from langmill_plugins.trainers.weights import checkpoints
 
-ROOT = Path(__file__).resolve().parents[2]
 SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adapter": ({}, {"lora": Lora(rank=4, dropout=0.2)}),
     "packed": ({"packing": True, "batch": 2, "eval_steps": 3}, {"lora": Lora(rank=4, dropout=0.2)}),
@@ -44,17 +41,6 @@ def train(root: Path, shape: str, name: str) -> Path:
     return PeftTrainer(base=str(root / "base"), max_tokens=64, **trainer).train(job)
 
 
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Any]:
-    """Makes processes that have imported all that training needs: they are forked off one that did nothing else."""
-    making = multiprocessing.get_context("forkserver")
-    making.set_forkserver_preload(["torch", "transformers.trainer", "peft", "accelerate", "datasets"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield making
-
-
 def killed(processes: Any, root: Path, shape: str, when: int) -> None:
     """A process that trains and is killed with SIGKILL once its log has so many lines."""
     log = root / "killed" / "train_log.jsonl"
@@ -72,19 +58,12 @@ def killed(processes: Any, root: Path, shape: str, when: int) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_killed_at_any_moment(shape: str, tmp_path: Path, processes: Any) -> None:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        tiny_base(tmp_path / "base")
-        whole = train(tmp_path, shape, "whole")
-        for when in (1, 6):
-            killed(processes, tmp_path, shape, when)
-            assert not (tmp_path / "killed" / whole.name).exists()
-        again = train(tmp_path, shape, "killed")
-    finally:
-        torch.set_num_threads(threads)
+    tiny_base(tmp_path / "base")
+    whole = train(tmp_path, shape, "whole")
+    for when in (1, 6):
+        killed(processes, tmp_path, shape, when)
+        assert not (tmp_path / "killed" / whole.name).exists()
+    again = train(tmp_path, shape, "killed")
     assert furthest(whole, again) == 0.0
     told = [{key: line[key] for key in line if key != "seconds"} for line in log_lines(whole)]
     assert [{key: line[key] for key in line if key != "seconds"} for line in log_lines(again)] == told

@@ -303,7 +303,7 @@ def test_unsloth_without_a_gpu(desk: Desk) -> None:
 
 def test_a_loss_that_is_no_number(desk: Desk, tiny: PeftTrainer) -> None:
     stage = STAGE.model_copy(update={"learning_rate": 1e30, "schedule": "constant", "warmup": 0.0})
-    with pytest.raises(FactoryError, match="lower its learning_rate"):
+    with pytest.raises(FactoryError, match="Lower its learning_rate"):
         tiny.train(desk.job("wild", stage))
     assert not (desk.root / "wild" / "adapter").exists()
 
@@ -329,5 +329,5 @@ def test_the_base_becomes_a_folder_of_safetensors(desk: Desk) -> None:
     tokenizer = load_tokenizer(base.folder)
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
     same = find_base(str(base.folder), desk.context)
-    assert same.identity.startswith("ends:")
+    assert same.identity.startswith("samples:")
     assert same.identity == find_base(str(base.folder), desk.context).identity

@@ -51,7 +51,10 @@ def _shards(folder: Path) -> None:
             "model.safetensors: missing or cut short. Download or copy it again",
         ),
         (_shards, "model-00002-of-00002.safetensors: missing or cut short"),
-        (lambda base: (base / "model.safetensors.index.json").write_text("["), "index.json can not be read"),
+        (
+            lambda base: (_shards(base), (base / "model.safetensors.index.json").write_text("[")),
+            "index.json can not be read",
+        ),
         (lambda base: (base / "config.json").unlink(), "lacks config.json"),
         (
             lambda base: _change(base / "config.json", quantization_config={"quant_method": "bitsandbytes"}),

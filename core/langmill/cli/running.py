@@ -100,13 +100,15 @@ def _run(assembly: Assembly, store: RunFolder, request: Request, json_: bool) ->
 def check(recipe: Recipe, profile: Profile = None, set_: Sets = None, json_: Json = False) -> None:
     """Find everything that can be wrong with a recipe, without running it."""
     assembly = assembled(recipe, profile, set_)
-    absent = assembly.absent()
+    absent, unready = assembly.absent(), assembly.unready()
     if json_:
-        give({"recipe": assembly.recipe.name, "absent": absent})
+        give({"recipe": assembly.recipe.name, "absent": absent, "unready": unready})
     parts = f"{len(assembly.sources)} sources, {len(assembly.datasets)} data sets, {len(assembly.stages)} stages"
     say(f"{recipe}: sound. {parts}, {len(assembly.evaluators)} evaluations, languages {' '.join(assembly.packs)}")
     for line in absent:
         say(f"  absent: {line}")
+    for line in unready:
+        say(f"  can not train yet: {line}")
 
 
 def plan(

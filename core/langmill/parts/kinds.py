@@ -165,8 +165,14 @@ class Stage(Part):
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="learning-rate schedule")
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps that warm up")
-    batch: int = Field(4, ge=1, description="rows a device and step")
-    accumulate: int = Field(1, ge=1, description="batches to an optimiser step")
+    batch: int = Field(
+        4, ge=1, description="examples a device goes through at once; where they are packed, lines of them at most"
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="a step learns from batch times accumulate examples, packed or not, on one device or several",
+    )
     save_steps: int = Field(20, ge=1, description="steps between checkpoints, what a kill can cost")
     eval_rows: int = Field(64, ge=1, description="most dev rows for the validation loss")
 
@@ -197,9 +203,21 @@ class Trainer(Part):
     def train(self, job: TrainJob) -> Path:
         """Train a stage, resuming from its last checkpoint if there is one; returns the folder of what was trained."""
 
-    def faults(self, stages: Sequence[Stage], sources: Collection[str]) -> Iterable[tuple[int, str, str]]:
+    def faults(
+        self, stages: Sequence[Stage], sources: Collection[str], languages: Collection[str]
+    ) -> Iterable[tuple[int, str, str]]:
         """What is wrong with stages that are each sound: the stage's number, the option (a key inside of it behind a dot), a
-        message. ``sources`` are the recipe's."""
+        message. ``sources`` (names) and ``languages`` (codes) are the recipe's."""
+        return ()
+
+    def deciding(self, stage: Stage | None, context: Context) -> Mapping[str, Any]:
+        """All but rows and start that decides what a stage comes to, or (None) what the base answers once it is opened: what was
+        made under the same facts is kept. As JSON has it. Raises MissingInput where a base that has to be looked at is not there."""
+        return {"trainer": self.model_dump(mode="json"), "stage": stage and stage.model_dump(mode="json")}
+
+    def missing(self, stages: Sequence[Stage], context: Context) -> Iterable[str]:
+        """A line for each thing that would keep the stages from being trained on this machine, as far as that can be told in a
+        moment: nothing heavy is imported, nothing is fetched."""
         return ()
 
     def forecast(self, stage: Stage, rows: Sequence[RowAhead], context: Context) -> StageForecast | None:

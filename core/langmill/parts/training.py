@@ -1,9 +1,9 @@
 """What a trainer left behind of a stage, read for people: result.json and train_log.jsonl, as far as they go.
 
     result.json: {train_loss: {first, last, steps}, dev_loss: {first, last}, steps, tokens, seconds,
-                  rows: {train, dev}, examples: {train, dev}, left_out: {train: {REASON: {LANGUAGE: n}}, dev: …}, cut: the same,
-                  draws: {LANGUAGE: {SOURCE: n}}, trained_tokens: {LANGUAGE: n}, packed, fill, backend, held_in,
-                  trained_parameters, processes, halvings, chat_template, peak_memory_bytes,
+                  rows: {train, dev}, examples: {train, dev}, left_out: {train: {REASON: {LANGUAGE: n}}, dev: …},
+                  forms_left_out, cut: the same, draws: {LANGUAGE: {SOURCE: n}}, trained_tokens: {LANGUAGE: n}, packed, fill,
+                  backend, held_in, trained_parameters, processes, halvings, chat_template, peak_memory_bytes,
                   base: {name, identity, demonstration}}
 
 Every key may be missing, or hold something else: a trainer of somebody else's may know less.
@@ -34,8 +34,9 @@ class Ends(NamedTuple):
 class Result:
     """A stage's figures; None and empty where the trainer did not tell.
 
-    ``losses``: by split, what stands for the model first (validation), then the train batches. ``rows``, ``examples``: learnt
-    from (an item can make two examples). ``left_out``, ``cut``: train rows by reason and language; a cut row lost of its prompt.
+    ``losses``: by split, what stands for the model first (validation), then the train batches. ``rows``, ``examples``: that
+    some step learnt from (an item can make two examples), each once. ``left_out``, ``cut``: train rows by reason and language;
+    a cut row lost of its prompt. ``forms_left_out``: examples of rows that were learnt from in another form.
     ``draws``: how often an example was learnt from, by language and source. ``steps``: optimiser steps. ``tokens``: learnt from
     over all steps, padding not counted. ``trained_tokens``: those of them that carried loss, by language. ``seconds``: of the
     steps. ``packed``, ``fill``: several examples in a line, and the share of a line's places that hold a token. ``backend``,
@@ -49,6 +50,7 @@ class Result:
     dev_rows: int | None = None
     examples: int | None = None
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    forms_left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     cut: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     draws: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     steps: int | None = None
@@ -65,7 +67,7 @@ class Result:
     chat_template: str = ""
     peak_memory_bytes: int | None = None
     base_identity: str = ""
-    base_is_demonstration: bool = False
+    base_is_demonstration: bool | None = None
 
     def __bool__(self) -> bool:
         return self != Result()
@@ -147,6 +149,7 @@ def result(store: RunFolder, stage: str) -> Result:
         dev_rows=_count(_mapping(facts, "rows"), "dev"),
         examples=_count(_mapping(facts, "examples"), "train"),
         left_out=_tables(_mapping(_mapping(facts, "left_out"), "train")),
+        forms_left_out=_tables(_mapping(_mapping(facts, "forms_left_out"), "train")),
         cut=_tables(_mapping(_mapping(facts, "cut"), "train")),
         draws=_tables(_mapping(facts, "draws")),
         steps=_count(facts, "steps"),
@@ -163,7 +166,7 @@ def result(store: RunFolder, stage: str) -> Result:
         chat_template=_words(facts, "chat_template"),
         peak_memory_bytes=_count(facts, "peak_memory_bytes"),
         base_identity=_words(base, "identity"),
-        base_is_demonstration=bool(base.get("demonstration")),
+        base_is_demonstration=bool(base["demonstration"]) if "demonstration" in base else None,
     )
 
 

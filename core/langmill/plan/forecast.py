@@ -56,12 +56,14 @@ class StepCost:
 
 @dataclass
 class Planned:
-    """The plan: rows by source and language, what is absent (with declared counts), the steps that ask a model, what is
-    skipped and how often, models without a price by their name in the recipe, the recipe's own cap, the seconds in all but
-    training, what the stages of training take, and what a person should be told about the ledger, if anything."""
+    """The plan: rows by source and language, what is absent (with declared counts), what training lacks on this machine, the
+    steps that ask a model, what is skipped and how often, models without a price by their name in the recipe, the recipe's own
+    cap, the seconds in all but training, what the stages of training take, and what a person should be told about the ledger,
+    if anything."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    unready: list[str] = field(default_factory=list)
     steps: list[StepCost] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     unpriced: dict[str, str] = field(default_factory=dict)
@@ -88,7 +90,7 @@ class Planned:
 
 async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
     """Read what is there and count. Sources that are absent are listed and left out."""
-    planned = Planned(budget=assembly.recipe.budget)
+    planned = Planned(budget=assembly.recipe.budget, unready=assembly.unready())
     present = []
     for name, loader in assembly.sources.items():
         try:
@@ -177,6 +179,7 @@ def facts(planned: Planned) -> dict[str, Any]:
     return {
         "rows": planned.rows,
         "absent": planned.absent,
+        "unready": planned.unready,
         "steps": [asdict(cost) for cost in planned.steps],
         "skipped": planned.skipped,
         "unpriced": planned.unpriced,

@@ -85,6 +85,12 @@ class Assembly:
                 lines.append(str(error))
         return lines
 
+    def unready(self, *, offline: bool = False) -> list[str]:
+        """A line for each thing that training lacks on this machine, as far as its trainer can tell before it begins."""
+        if self.trainer is None:
+            return []
+        return list(self.trainer.missing(self.stages, self.context("train", offline=offline)))
+
 
 def assemble(
     path: Path,

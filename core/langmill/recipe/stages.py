@@ -51,7 +51,8 @@ def stages_of(
         stages.append(stage)
         names.append(stage.name)
     if trainer and len(stages) == len(list(file.items("train", "stages"))):
-        for number, option, message in trainer.faults(stages, list(file.mapping("sources"))):
+        languages = [code for _, code in file.items("languages") if isinstance(code, str)]
+        for number, option, message in trainer.faults(stages, list(file.mapping("sources")), languages):
             faults.append(file.fault(("train", "stages", number, *option.split(".")), message))
     return tuple(stages)
 

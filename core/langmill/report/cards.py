@@ -46,12 +46,8 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
     licenses = sorted({license for counts in counted.values() for license in counts.every_license})
     demonstration = sum((counts.demonstration for counts in counted.values()), Counter[str]())
     figures, weights = result(store, stage.name), left(store, facts.get("adapter") or f"train/{stage.name}/adapter")
-    files = [
-        {"name": path.relative_to(store.root).as_posix(), "sha256": digest}
-        for path, digest in zip(store.data_files(stage.data), facts.get("data_sha256") or (), strict=False)
-    ]
     front = {
-        "base_model": assembly.trainer.base,
+        "base_model": base_named(assembly.trainer.base),
         **({"library_name": {"adapter": "peft", "model": "transformers"}[weights.kind]} if weights.kind else {}),
         "pipeline_tag": "text-generation",
         "language": sorted({language for counts in counted.values() for language in counts.languages}),
@@ -70,10 +66,11 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         stage=stage,
         use=assembly.recipe.train.use if assembly.recipe.train else "",
         trainer=assembly.trainer,
+        base=base_named(assembly.trainer.base),
         chain=chain,
         counted=counted,
         languages=language_names(assembly, front["language"]),
-        files=files,
+        files=[file for one in chain for file in _learned_files(store, one, facts if one is stage else None)],
         licenses=[terms(license) for license in licenses],
         strictest=strictest(licenses),
         demonstration=demonstration,
@@ -90,6 +87,18 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         version=__version__,
     )
     write_text(store.stage_card(stage.name), text)
+
+
+def _learned_files(store: RunFolder, stage: Stage, facts: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """The files that a stage learned from, with the hashes they had then; ``facts`` None: as its stage.json has them. Those of
+    other splits count as well where work is kept, and nothing is learned from them."""
+    facts = facts or store.read_json(f"train/{stage.name}/stage.json") or {}
+    train = set(store.data_files(stage.data, "train"))
+    return [
+        {"stage": stage.name, "name": path.relative_to(store.root).as_posix(), "sha256": digest}
+        for path, digest in zip(store.data_files(stage.data), facts.get("data_sha256") or (), strict=False)
+        if path in train
+    ]
 
 
 def _others(part: Part, known: type[Part]) -> dict[str, str]:
@@ -190,6 +199,11 @@ def source_facts(assembly: Assembly, counts: Counts) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def base_named(name: str) -> str:
+    """A recipe's train.base, without saying anything of this machine."""
+    return PurePath(name).name if PurePath(name).is_absolute() else name
 
 
 def _place(path: str) -> str:

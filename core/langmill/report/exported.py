@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
 from langmill import __version__
 from langmill.api import Stage
 from langmill.disk.store import RunFolder
+from langmill.disk.whole import write_json
 from langmill.parts.training import result
 from langmill.recipe.assembly import Assembly
-from langmill.report.cards import NOT_FOR_CARE, stages_behind
+from langmill.report.cards import NOT_FOR_CARE, base_named, stages_behind
 from langmill.report.counts import count
 from langmill.report.licenses import strictest, terms
 from langmill.report.pages import page
@@ -19,8 +22,8 @@ from langmill.yaml12 import dump
 def demonstration(assembly: Assembly, store: RunFolder, stage: Stage) -> list[str]:
     """Why a trained stage is a demonstration, in words; empty when it is none."""
     reasons = []
-    if assembly.trainer and result(store, stage.name).base_is_demonstration:
-        reasons.append(f"its base {assembly.trainer.base} is a demonstration model")
+    if assembly.trainer and _base_is_demonstration(assembly, store, stage):
+        reasons.append(f"its base {base_named(assembly.trainer.base)} is a demonstration model")
     for name in _data(assembly, stage):
         rows = count(store, name, "train").demonstration.total()
         if rows:
@@ -34,8 +37,7 @@ def export_card(assembly: Assembly, store: RunFolder, stage: Stage, about: str, 
     counted = {name: count(store, name, "train") for name in _data(assembly, stage)}
     licenses = sorted({license for counts in counted.values() for license in counts.every_license})
     reasons = demonstration(assembly, store, stage)
-    named = assembly.trainer.base
-    base = PurePath(named).name if PurePath(named).is_absolute() else named  # and no path of this machine
+    base = base_named(assembly.trainer.base)
     front = {
         "base_model": base,
         "pipeline_tag": "text-generation",
@@ -57,7 +59,6 @@ def export_card(assembly: Assembly, store: RunFolder, stage: Stage, about: str, 
         identity=result(store, stage.name).base_identity,
         demonstration=reasons,
         counted=counted,
-        files=[file for one in stages for file in _files(store, one)],
         licenses=[terms(license) for license in licenses],
         strictest=strictest(licenses),
         trained=_trained(store, stage),
@@ -66,19 +67,25 @@ def export_card(assembly: Assembly, store: RunFolder, stage: Stage, about: str, 
     )
 
 
+def mark(folder: Path, reasons: Sequence[str]) -> None:
+    """Say in ``langmill.json`` beside an exported model whether it is a demonstration, for whoever begins with that model. What
+    its trainer wrote there stays, and so does its word that it is one."""
+    path = folder / "langmill.json"
+    told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    write_json(path, {**told, "demonstration": bool(reasons or told.get("demonstration"))})
+
+
+def _base_is_demonstration(assembly: Assembly, store: RunFolder, stage: Stage) -> bool:
+    """As the stage's figures have it. Where they do not say, or were deleted, the trainer is asked for the base itself."""
+    told = result(store, stage.name).base_is_demonstration
+    if told is None and assembly.trainer:
+        return assembly.trainer.open(None, assembly.context("export")).demonstration
+    return bool(told)
+
+
 def _data(assembly: Assembly, stage: Stage) -> list[str]:
     """The data sets that a stage and those before it learned from."""
     return list(dict.fromkeys(one.data for one in stages_behind(assembly, stage)))
-
-
-def _files(store: RunFolder, stage: Stage) -> list[dict[str, str]]:
-    """The files that a stage learned from, with the hashes they had then."""
-    facts = store.read_json(f"train/{stage.name}/stage.json") or {}
-    paths = [path.relative_to(store.root).as_posix() for path in store.data_files(stage.data)]
-    return [
-        {"stage": stage.name, "name": name, "sha256": digest}
-        for name, digest in zip(paths, facts.get("data_sha256") or (), strict=False)
-    ]
 
 
 def _trained(store: RunFolder, stage: Stage) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from langmill.api import Field, Part, Stage, Trainer, nearest
 
@@ -59,11 +59,15 @@ class AdapterStage(Stage):
     )
     quantize: Quantize | None = Field(None, description="for this stage; the trainer's own when left out")
     packing: bool | Literal["auto"] = Field(
-        "auto", description="several examples in a line of max_tokens, none seeing another; auto: on a GPU"
+        "auto",
+        description="several examples in a line of max_tokens, none seeing another; a step learns from as many examples "
+        "either way; auto: on a GPU",
     )
     choices: ChoiceFormat = Field(default_factory=ChoiceFormat, description="how multiple-choice items are put")
     too_long: Literal["leave_out", "cut_prompt"] = Field(
-        "leave_out", description="what becomes of a conversation longer than max_tokens; its answers are never cut"
+        "leave_out",
+        description="what becomes of a conversation longer than max_tokens: it is left out, or loses its beginning; an answer is "
+        "never cut, and an exam item never either: it is left out",
     )
     overlap: float = Field(
         0.25, ge=0, le=0.9, description="share of a chunk of running text that repeats the one before, without loss"
@@ -112,6 +116,24 @@ class AdapterTrainer(Trainer):
         lora = self.lora if stage.lora is None else stage.lora
         return None if lora == "none" else lora
 
+    def decides(self, stage: AdapterStage) -> dict[str, dict[str, Any]]:
+        """The options that a stage's weights depend on. Of the base its identity counts and not its name; processes share steps
+        whose sums stay the same; and it changes no weight how often one is kept or looked at."""
+        return {
+            "trainer": self.model_dump(mode="json", exclude={"base", "processes", "report_to"}),
+            "stage": stage.model_dump(mode="json", exclude={"save_steps", "eval_rows", "eval_steps"}),
+        }
+
+    def beyond(self, longest: object) -> str:
+        """Why rows may be longer than the base reads, in tokens as its config.json says; empty where they are not, or it does not
+        say."""
+        if not isinstance(longest, int) or not 0 < longest < self.max_tokens:
+            return ""
+        return (
+            f"train.max_tokens is {self.max_tokens}, but {self.base} reads at most {longest} tokens "
+            f"(max_position_embeddings in its config.json): max_tokens: {longest}, or less"
+        )
+
     def four_bit(self, stage: AdapterStage | None = None) -> bool:
         """Whether the base is held in four bits on this machine."""
         if stage is not None and self.lora_of(stage) is None:
@@ -123,24 +145,22 @@ class AdapterTrainer(Trainer):
 
         return bool(torch.cuda.is_available())
 
-    def faults(self, stages: Sequence[Stage], sources: Collection[str]) -> Iterator[tuple[int, str, str]]:
-        """What no stage can tell by itself: names of sources, hand-overs between stages, steps dealt out to processes. As of
-        :meth:`Trainer.faults`; a key inside of an option is put behind a dot."""
+    def faults(
+        self, stages: Sequence[Stage], sources: Collection[str], languages: Collection[str]
+    ) -> Iterator[tuple[int, str, str]]:
+        """What no stage can tell by itself: names of sources, codes of languages, hand-overs between stages, steps dealt out to
+        processes. As of :meth:`Trainer.faults`; a key inside of an option is put behind a dot."""
         earlier: dict[str, AdapterStage] = {}
         for number, stage in enumerate(stages):
             assert isinstance(stage, AdapterStage)
-            for option, message in self._faults(stage, earlier.get(stage.start), sources):
+            for option, message in self._faults(stage, earlier.get(stage.start)):
+                yield number, option, message
+            for option, message in _unknown(stage, sources, languages):
                 yield number, option, message
             earlier[stage.name] = stage
 
-    def _faults(
-        self, stage: AdapterStage, start: AdapterStage | None, sources: Collection[str]
-    ) -> Iterator[tuple[str, str]]:
+    def _faults(self, stage: AdapterStage, start: AdapterStage | None) -> Iterator[tuple[str, str]]:
         """``start``: the stage it starts from; None where it is the base, or no earlier stage."""
-        for option, named in (("weights", stage.weights), ("source_epochs", stage.source_epochs)):
-            for name in named:
-                if name not in sources:
-                    yield f"{option}.{name}", f"there is no source '{name}'; {nearest(name, sources)}"
         if stage.weights and stage.sampler != "priority":
             yield "weights", "weights are for sampler: priority, and this stage shuffles: add that, or leave them out"
         if stage.accumulate % self.processes:
@@ -172,6 +192,20 @@ class AdapterTrainer(Trainer):
                     f"the adapter of stage '{start.name}' goes on, which is {_told(theirs)}, and not {_told(mine)}: give both "
                     "stages the same lora, or say handover: merge",
                 )
+
+
+def _unknown(stage: AdapterStage, sources: Collection[str], languages: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Names that the recipe does not have: an option for them would do nothing, and nobody would see it."""
+    for option, named in (("weights", stage.weights), ("source_epochs", stage.source_epochs)):
+        for name in named:
+            if name not in sources:
+                yield f"{option}.{name}", f"there is no source '{name}'; {nearest(name, sources)}"
+    most = stage.languages.most
+    for option, codes in (("epochs", stage.languages.epochs), ("most", most if isinstance(most, Mapping) else ())):
+        for code in codes:
+            if code not in languages:
+                message = f"'{code}' is none of the recipe's languages; {nearest(code, languages)}"
+                yield f"languages.{option}.{code}", message
 
 
 def _told(lora: Lora | None) -> str:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from langmill.api import LLM, Context, MissingInput, RowAhead, Stage, StageForecast, TrainJob, missing_package
-from langmill_plugins.trainers.exporting.exports import KINDS, write_export
-from langmill_plugins.trainers.forecast.stage import forecast
-from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer
+from langmill.api import Context, MissingInput, Stage, TrainJob, missing_package
+from langmill_plugins.trainers.local import LocalTrainer, never_sees_a_gpu
+from langmill_plugins.trainers.options import AdapterStage
 from langmill_plugins.trainers.weights.base_model import settle
-from langmill_plugins.trainers.weights.local_weights import open_weights
 
 #: What unsloth's kernels cover; they are what 'all-linear' comes to in the models it knows.
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class UnslothTrainer(AdapterTrainer):
+class UnslothTrainer(LocalTrainer):
     """Trains an adapter, or all weights, with unsloth: same tokens, batches and options as peft, faster and in less memory. Needs
     a GPU."""
 
@@ -34,31 +34,24 @@ class UnslothTrainer(AdapterTrainer):
         if launches(self):  # and does nothing else: unsloth would take room on a GPU that a rank needs
             return launch(job, self)
         os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
-        # It compiles into the working directory unless told otherwise.
-        os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(job.folder / "unsloth_compiled_cache"))
-        try:
-            import unsloth  # noqa: F401  first of all: it replaces parts of transformers and peft
-        except ImportError:
-            raise missing_package("train.use: unsloth", "unsloth", "unsloth") from None
-        from langmill_plugins.trainers.loop.stage import run_stage
+        # It leaves what it compiles in the working directory unless told otherwise.
+        with TemporaryDirectory(prefix="langmill-unsloth-", ignore_cleanup_errors=True) as compiled:
+            os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", compiled)
+            try:
+                import unsloth  # noqa: F401  first of all: it replaces parts of transformers and peft
+            except ImportError:
+                raise missing_package("train.use: unsloth", "unsloth", "unsloth") from None
+            from langmill_plugins.trainers.loop.stage import run_stage
 
-        return run_stage(job, self, self._build, "unsloth", own_loss=False)
+            return run_stage(job, self, self._build, "unsloth", own_loss=False)
 
-    def forecast(self, stage: Stage, rows: Sequence[RowAhead], context: Context) -> StageForecast:
-        """What a stage would take, told from headers and rows alone."""
-        return forecast(self, stage, rows, context)
-
-    def open(self, adapter: Path | None, context: Context) -> LLM:
-        """The base (None) or a trained stage, held as it was trained, as a model that can be asked and scored."""
-        return open_weights(self, adapter, context)
-
-    def exports(self) -> Mapping[str, str]:
-        """What a trained stage can leave the run's folder as."""
-        return KINDS
-
-    def export(self, kind: str, trained: Path, folder: Path, context: Context) -> str:
-        """Write a trained stage as one of :meth:`exports`; returns how to use it."""
-        return write_export(self, kind, trained, folder, context)
+    def missing(self, stages: Sequence[Stage], context: Context) -> Iterator[str]:
+        """What any way to train may lack, and the GPU and the package that this one needs."""
+        yield from super().missing(stages, context)
+        if never_sees_a_gpu():
+            yield "train.use: unsloth needs a GPU, and torch is built for CPUs: use: auto, or use: peft"
+        elif find_spec("unsloth") is None:
+            yield str(missing_package("train.use: unsloth", "unsloth", "unsloth"))
 
     def _build(self, stage: AdapterStage, weights: Path, base: Any, goes_on: Path | None, seed: int) -> Any:
         from peft import PeftConfig

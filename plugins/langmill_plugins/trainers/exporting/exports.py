@@ -11,7 +11,7 @@ from langmill_plugins.trainers.exporting.merged import legal_files, write_merged
 from langmill_plugins.trainers.exporting.ollama import modelfile
 from langmill_plugins.trainers.options import AdapterTrainer
 from langmill_plugins.trainers.weights.adapters import CONFIG, WEIGHTS
-from langmill_plugins.trainers.weights.base_model import Base, find_base, load_tokenizer, quiet
+from langmill_plugins.trainers.weights.base_model import Base, find_base, load_tokenizer, mark, quiet
 from langmill_plugins.trainers.weights.trained import Trained, read_trained
 
 KINDS = {
@@ -34,6 +34,7 @@ def write_export(trainer: AdapterTrainer, kind: str, folder: Path, out: Path, co
     legal = legal_files(base)
     for path in legal:
         shutil.copyfile(path, out / path.name)
+    mark(base, out)
     match kind:
         case "adapter":
             return _adapter(stage, base, out)

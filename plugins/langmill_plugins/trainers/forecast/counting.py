@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from langmill.api import Context, FactoryError, Message, Reach, Row, RowAhead, Text
+from langmill.api import Chat, Context, FactoryError, Message, Reach, Row, RowAhead, Text
 from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer
 from langmill_plugins.trainers.tokens.chunks import chunks
 from langmill_plugins.trainers.tokens.forms import conversations
@@ -55,6 +55,11 @@ class Counted:
     longest: int
     answers: float
     by_tokenizer: bool
+
+    @property
+    def mean(self) -> float:
+        """Tokens of an average example, where there are many."""
+        return self.tokens[1] / max(1.0, self.examples[1])
 
 
 def counted(
@@ -109,12 +114,19 @@ def counted(
 
 
 def steps_of(trainer: AdapterTrainer, stage: AdapterStage, what: Counted, packed: bool) -> Reach:
-    """Optimiser steps."""
+    """Optimiser steps: so many examples each, packed or not; but a packed step has a whole line at least."""
     width = stage.batch * stage.accumulate
-    lines = [end / (trainer.max_tokens * FULL) for end in what.tokens] if packed else list(what.examples)
-    low, high = (math.ceil(end / width - 1e-6) for end in lines)
     most = stage.max_steps or math.inf
-    return min(low, most), min(high, most)
+    ends = [math.ceil(end / width - 1e-6) for end in what.examples]
+    if packed:
+        lines = (math.ceil(end / (trainer.max_tokens * FULL) - 1e-6) for end in what.tokens)
+        ends = [min(end, many) for end, many in zip(ends, lines, strict=True)]
+    return min(ends[0], most), min(ends[1], most)
+
+
+def lines_a_step(stage: AdapterStage, mean: float, size: int) -> float:
+    """How many packed lines of ``size`` tokens an average step takes, its examples being ``mean`` tokens long on the average."""
+    return max(1.0, stage.batch * stage.accumulate * mean / (size * FULL))
 
 
 def _rates(stage: AdapterStage, groups: Mapping[tuple[str, str], _Group]) -> dict[tuple[str, str], float]:
@@ -204,7 +216,7 @@ class _Meter:
         answers = sum(size + 1 for size, mine in parts if mine)
         if tokens <= most:
             yield _Example(tokens, answers)
-        elif stage.too_long == "cut_prompt" and answers < most:
+        elif stage.too_long == "cut_prompt" and isinstance(row.body, Chat) and answers < most:
             yield _Example(most, answers)
         else:
             yield None

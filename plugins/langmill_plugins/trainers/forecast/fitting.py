@@ -33,11 +33,14 @@ def must_fit(
         return  # files that are laid out in a way of their own: loading them will tell
     if room is None:
         return
-    how = replace(setting(trainer, stage, gpu, int(examples.lengths.max()), _answers(examples)), packed=packed)
-    one = replace(how, batch=1, line=int(examples.lengths.max()), packed=False)
+    longest, mean = int(examples.lengths.max()), examples.tokens / len(examples)
+    how = setting(trainer, stage, gpu, packed, longest, mean, _answers(examples))
+    one = replace(how, batch=1, line=longest, packed=False)
     need, device = least(shape, one), "the GPU" if gpu else "this machine"
     if need > room:
-        told = "; ".join(f"{words} ({size / GB:.1f} GB)" for words, size in advice(shape, one, stage.accumulate, room))
+        told = "; ".join(
+            f"{words} ({size / GB:.1f} GB)" for words, size in advice(shape, one, stage.batch * stage.accumulate, room)
+        )
         raise FactoryError(
             f"stage '{stage.name}' can not fit: {trainer.base} in {how.held} with what is trained of it and one example takes "
             f"{need / GB:.1f} GB, and {device} has {room / GB:.1f} GB. One after another: {told or 'nothing helps'}; or a "

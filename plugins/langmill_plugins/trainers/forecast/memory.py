@@ -119,7 +119,8 @@ def _kept(shape: Shape, how: Setting) -> float:
 
 
 def _logits(shape: Shape, how: Setting) -> float:
-    """The last layer's output where some line of the batch carries loss, and in float32 where this one does."""
+    """The last layer's output where some line of the batch carries loss, in 16 bits on a GPU (the loop's own autocast makes no
+    float32 of it); where this line carries loss a copy of that, one in float32, and log-probabilities."""
     tokens = how.batch * how.line
     some = 1 - (1 - how.answers) ** how.batch if how.packed else how.answers
     return shape.vocabulary * tokens * ((2.0 if how.gpu else 4.0) * some + (10.0 if how.gpu else 8.0) * how.answers)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from langmill.api import Context, FactoryError, packaged_model
-from langmill_plugins.trainers.weights.base_model import find_base
+from langmill_plugins.trainers.weights.base_model import find_base, weight_files
 
 MOST_HEADER = 100_000_000  # bytes: the safetensors library refuses a longer header as well
 LAYER = re.compile(r"\.(\d+)\.")
@@ -109,7 +109,7 @@ def shape_of(folder: Path) -> Shape:
     """From config.json and the headers of a folder's safetensors. Raises ValueError where they do not tell."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     tensors: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         tensors |= safetensors_header(path)
     if config.get("tie_word_embeddings", False):
         tensors = {name: size for name, size in tensors.items() if not name.endswith("lm_head.weight")}

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from langmill.api import Context, Reach, Room, RowAhead, Stage, StageForecast
-from langmill_plugins.trainers.forecast.counting import Counted, counted, steps_of
+from langmill_plugins.trainers.forecast.counting import Counted, counted, lines_a_step, steps_of
 from langmill_plugins.trainers.forecast.devices import CARD_SIZES, GB, SHOWN, USABLE, here, rate, seconds
 from langmill_plugins.trainers.forecast.memory import Setting, memory, trained_parameters
 from langmill_plugins.trainers.forecast.shape import Found, Shape, look
 from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer, Lora
 
+IN_FOUR_BITS = 0.71  # bytes a parameter of Llama 3 8B: embeddings and head, an eighth of it, stay in 16 bits
 NAMED = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z0-9])", re.IGNORECASE)
 
 
@@ -35,14 +36,19 @@ def forecast(trainer: AdapterTrainer, stage: Stage, rows: Sequence[RowAhead], co
     )  # fmt: skip
 
 
-def setting(trainer: AdapterTrainer, stage: AdapterStage, gpu: bool, line: int, answers: float) -> Setting:
-    """What decides a stage's memory on a kind of device; ``line`` is its longest example."""
+def setting(
+    trainer: AdapterTrainer, stage: AdapterStage, gpu: bool, packed: bool, longest: int, mean: float, answers: float
+) -> Setting:
+    """What decides a stage's memory on a kind of device, from the tokens of its ``longest`` and of its ``mean`` example."""
     lora = trainer.lora_of(stage)
     said = stage.quantize or trainer.quantize
-    packed = packs(stage, gpu)
+    lines = float(stage.batch)
+    if packed:  # where a step happens to get more of the long examples, it has more lines
+        usual = lines_a_step(stage, mean, trainer.max_tokens)
+        lines = min(lines, usual + 2 * math.sqrt(usual))
     return Setting(
         gpu=gpu, four_bit=lora is not None and (said == "4bit" or (said == "auto" and gpu)), lora=lora,
-        batch=stage.batch, line=trainer.max_tokens if packed else line, packed=packed, answers=answers,
+        batch=math.ceil(lines), line=trainer.max_tokens if packed else longest, packed=packed, answers=answers,
         eight_bit_optimiser=stage.optimizer == "adamw_8bit", processes=trainer.processes,
     )  # fmt: skip
 
@@ -52,16 +58,17 @@ def packs(stage: AdapterStage, gpu: bool) -> bool:
     return gpu if stage.packing == "auto" else stage.packing
 
 
-def advice(shape: Shape, how: Setting, accumulate: int, room: float) -> Iterator[tuple[str, int]]:
-    """What to change, one thing after another, until it fits into ``room`` bytes; with what all changes so far come to."""
-    for words, tried in _changes(how, accumulate):
+def advice(shape: Shape, how: Setting, width: int, room: float) -> Iterator[tuple[str, int]]:
+    """What to change, one thing after another, until it fits into ``room`` bytes; with what all changes so far come to.
+    ``width``: examples of a step, which stay as many."""
+    for words, tried in _changes(how, width):
         need = sum(memory(shape, tried).values())
         yield words, need
         if need <= room:
             return
 
 
-def _changes(how: Setting, accumulate: int) -> Iterator[tuple[str, Setting]]:
+def _changes(how: Setting, width: int) -> Iterator[tuple[str, Setting]]:
     """Each change on top of those before."""
     if how.lora is None:
         how = replace(how, lora=Lora())
@@ -73,9 +80,8 @@ def _changes(how: Setting, accumulate: int) -> Iterator[tuple[str, Setting]]:
         how = replace(how, processes=1)
         yield "processes: 1", how
     if how.batch > 1:
-        lines = how.batch
         how = replace(how, batch=1)
-        yield f"batch: 1, accumulate: {accumulate * lines}", how
+        yield f"batch: 1, accumulate: {width}", how
     while how.line >= 512:
         how = replace(how, line=how.line // 2)
         yield f"max_tokens: {how.line}", how
@@ -92,11 +98,13 @@ def _room(
     name: str,
     total: int | None,
 ) -> Room:
-    how = setting(trainer, stage, gpu, what.longest, what.answers)
+    how = setting(trainer, stage, gpu, packs(stage, gpu), what.longest, what.mean, what.answers)
     steps = steps_of(trainer, stage, what, how.packed)
     if shape is None:
         size = named_size(trainer.base)
-        rough = {"weights": round(size * (0.55 if how.four_bit else 2 if gpu and how.lora else 4))} if size else {}
+        rough = (
+            {"weights": round(size * (IN_FOUR_BITS if how.four_bit else 2 if gpu and how.lora else 4))} if size else {}
+        )
         return Room(name, total, how.held, steps, rough)
     parts = memory(shape, how)
     need = sum(parts.values())
@@ -104,7 +112,9 @@ def _room(
     change: tuple[str, ...] = ()
     most = total * USABLE if total else CARD_SIZES[-1] * GB * USABLE if gpu else math.inf
     if need > most:
-        change = tuple(f"{words}: {size / GB:.1f} GB" for words, size in advice(shape, how, stage.accumulate, most))
+        change = tuple(
+            f"{words}: {size / GB:.1f} GB" for words, size in advice(shape, how, stage.batch * stage.accumulate, most)
+        )
     card = name if total else SHOWN[cards[0]] if cards else ""
     speed = rate(card, gpu) if total or card else None
     took = _seconds(shape, how, trainer, stage, what, steps, speed) if speed else None
@@ -124,9 +134,12 @@ def _seconds(
     )]  # fmt: skip
     a_token = each * shape.linear + 4 * shape.vocabulary * shape.hidden * min(1.0, what.answers)
     a_token += (2 * each) * shape.layers * shape.queries * how.line / 2  # scores and sums of attention, both ways
+    micros = stage.accumulate
+    if how.packed:
+        micros = math.ceil(lines_a_step(stage, what.mean, trainer.max_tokens) / stage.batch)
     ends = [
-        seconds(work * a_token, batches * stage.accumulate * shape.layers, speed * trainer.processes, how.gpu)
-        for work, batches in zip(drawn, steps, strict=True)
+        seconds(work * a_token, number * micros * shape.layers, speed * trainer.processes, how.gpu)
+        for work, number in zip(drawn, steps, strict=True)
     ]
     return ends[0][0], ends[1][1]
 
@@ -135,7 +148,10 @@ def _notes(trainer: AdapterTrainer, stage: AdapterStage, base: Found, what: Coun
     if base.why:
         yield base.why
     if base.shape is None and (size := named_size(trainer.base)):
-        yield f"by its name it has about {_short(size)} parameters: weights alone are told"
+        yield (
+            f"by its name it has about {_short(size)} parameters: weights alone are told, in 4 bits as of Llama 3 8B "
+            "(its vocabulary stays in 16 bits: of other models they are up to a fifth less or a quarter more)"
+        )
     if base.shape:
         yield "memory and time on a GPU are reckoned from sizes and data sheets, and not yet held against a GPU"
     if not what.by_tokenizer:

@@ -13,15 +13,18 @@ from langmill_plugins.trainers.weights.saving import is_four_bit
 def facts_of(ready: Ready, course: Course, model: Any) -> dict[str, Any]:
     """Figures of a stage that is done. Tokens and draws are those of all its steps; a row that came twice counts twice.
 
+    ``rows``, ``examples``: those that some step learnt from, each once; ``left_out``: rows that could not be learnt from in any
+    form; ``forms_left_out``: forms of rows whose other form could.
     ``trained_tokens``: tokens that carried loss, by language; ``draws``: examples by language and source; ``fill``: tokens
     divided by the places they took; ``peak_memory_bytes``: on a GPU what tensors held at most, on a CPU the process.
     """
     train, dev, base = ready.train, ready.dev, ready.standing.base
     return {
         **course.log.summary(),
-        "rows": {"train": _rows(train.examples), "dev": _rows(dev.examples)},
-        "examples": {"train": len(train.examples), "dev": len(dev.examples)},
+        "rows": {"train": len(_drawn(course)), "dev": len(set(dev.examples.row.tolist()))},
+        "examples": {"train": sum(_drawn(course).values()), "dev": len(dev.examples)},
         "left_out": {"train": train.left_out_by_reason(), "dev": dev.left_out_by_reason()},
+        "forms_left_out": {"train": train.forms_left_out_by_reason(), "dev": dev.forms_left_out_by_reason()},
         "cut": {"train": train.cut_by_kind(), "dev": dev.cut_by_kind()},
         "data_tokens": {"train": train.examples.tokens, "answers": train.examples.trained},
         "trained_tokens": _learnt_by_language(course),
@@ -51,8 +54,15 @@ def fill_of(steps: Steps, lengths: Any, size: int | None) -> float:
     return float(lines.sum() / (widest * np.diff(steps.micros, prepend=0)).sum())
 
 
-def _rows(examples: Any) -> int:
-    return len(set(examples.row.tolist()))
+def _drawn(course: Course) -> dict[int, int]:
+    """The rows that steps are made of, with the number of their forms or pieces among them. One with its options in another
+    order is the same form."""
+    import numpy as np
+
+    examples, drawn = course.examples, np.unique(course.steps.examples)
+    pairs = np.unique(np.stack((examples.row[drawn], examples.part[drawn])), axis=1)
+    rows, forms = np.unique(pairs[0], return_counts=True)
+    return dict(zip(rows.tolist(), forms.tolist(), strict=True))
 
 
 def _learnt_by_language(course: Course) -> dict[str, int]:

@@ -28,6 +28,7 @@ from langmill.api import FactoryError, RecipeError, TrainJob, write_json
 from langmill_plugins.trainers.loop.memory import MEMORY
 from langmill_plugins.trainers.options import AdapterTrainer
 from langmill_plugins.trainers.weights.base_model import find_base
+from langmill_plugins.trainers.weights.standing import forget_merged
 
 STDERR = 2  # where this process's own words go, too: the stage's log
 PATIENCE = 60.0  # seconds that ranks have to end; torch's launcher gives them 30
@@ -53,15 +54,18 @@ def launch(job: TrainJob, trainer: AdapterTrainer) -> Path:
     """
     _check(job, trainer)
     find_base(trainer.base, job.context)  # a packaged base is converted once, not by every rank at a time
-    while True:
-        before = _known(job.folder)
-        end = _run(job, trainer.processes)
-        if end.trained:
-            return job.folder / PurePath(end.trained).name
-        if end.named or _known(job.folder) == before:
-            raise _failure(job.stage.name, trainer.processes, end)
-        text = "memory ran out: its batches are cut in two, and it goes on from its last checkpoint"
-        job.report({"event": "note", "text": f"{job.stage.name}: {text}"})
+    try:
+        while True:
+            before = _known(job.folder)
+            end = _run(job, trainer.processes)
+            if end.trained:
+                return job.folder / PurePath(end.trained).name
+            if end.named or _known(job.folder) == before:
+                raise _failure(job.stage.name, trainer.processes, end)
+            text = "memory ran out: its batches are cut in two, and it goes on from its last checkpoint"
+            job.report({"event": "note", "text": f"{job.stage.name}: {text}"})
+    finally:
+        forget_merged(job.folder)
 
 
 def _known(folder: Path) -> bytes:
@@ -203,6 +207,6 @@ def _failure(stage: str, processes: int, end: _End) -> FactoryError:
     else:
         why = " / ".join([*said.values(), *end.words][-3:]) or "no process said why"
     return FactoryError(
-        f"stage '{stage}', trained by {processes} processes, broke off: {why}. Run again: it continues from its last checkpoint "
-        "(all that was said: stderr.log in the stage's folder)"
+        f"stage '{stage}', trained by {processes} processes, broke off: {why}. Run again: with the same options it continues from its last "
+        "checkpoint (all that was said: stderr.log in the stage's folder)"
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from langmill_plugins.trainers.loop.log import TrainLog
 from langmill_plugins.trainers.loop.losses import answer_loss, dev_loss
 from langmill_plugins.trainers.loop.memory import Memory
 from langmill_plugins.trainers.loop.ranks import OUT_OF_MEMORY, Ranks
+from langmill_plugins.trainers.loop.schedule import rate, warm_steps
 from langmill_plugins.trainers.options import AdapterStage
 from langmill_plugins.trainers.order.steps import Steps
 from langmill_plugins.trainers.tokens.examples import NO_LOSS, Examples
@@ -103,6 +105,14 @@ def make_loop(model: Any, course: Course) -> Any:
             super().create_accelerator_and_postprocess()
             # Gradients are summed here, once a step: the model must not be wrapped into what does it by its own rules.
             self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            steps = len(course.steps)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer,
+                lambda step: rate(stage.schedule, step, warm_steps(stage.warmup, steps), steps),
+            )
+            return self.lr_scheduler
 
         def get_train_dataloader(self) -> Any:
             return DataLoader(range(len(course.steps)), batch_size=1, collate_fn=lambda steps: steps[0])
@@ -198,8 +208,7 @@ def halved(course: Course, step: int, told: str) -> Course:
     if smaller is None:
         raise FactoryError(
             f"stage '{stage.name}': a single example does not fit into memory beside the model (step {step + 1}: {told}). Lower "
-            "train.max_tokens, or the adapter's rank:, or say quantize: 4bit; then run again: it continues from its last "
-            "checkpoint"
+            "train.max_tokens, or the adapter's rank:, or say quantize: 4bit; then run again: with other options it begins anew"
         )
     smaller.memory.write(course.folder)
     if course.ranks.of > 1:
@@ -209,6 +218,16 @@ def halved(course: Course, step: int, told: str) -> Course:
         f"{smaller.memory.halvings} time(s): same rows, same sums, less at once"
     )
     return smaller
+
+
+def diverged(course: Course, what: str) -> FactoryError:
+    """The error of a stage whose numbers left all bounds. Its checkpoints go: the step that did it may be in any of them."""
+    shutil.rmtree(course.checkpoints, ignore_errors=True)
+    stage = course.stage
+    return FactoryError(
+        f"stage '{stage.name}': {what}. Lower its learning_rate ({stage.learning_rate}), then run again: it begins anew, since "
+        "its checkpoints may hold what went wrong"
+    )
 
 
 def _watch() -> Any:
@@ -228,10 +247,7 @@ def _watch() -> Any:
             course: Course = self.loop.course
             stage, step, loss = course.stage, state.global_step, float(logs["loss"])
             if not math.isfinite(loss):
-                raise FactoryError(
-                    f"stage '{stage.name}': the loss at step {step} is {loss}; lower its learning_rate "
-                    f"({stage.learning_rate}), then run again: it continues from its last checkpoint"
-                )
+                raise diverged(course, f"the loss at step {step} is {loss}")
             if course.ranks.leads:
                 seconds = time.monotonic() - self.began
                 course.log.step(
@@ -240,6 +256,8 @@ def _watch() -> Any:
             # Before the step's checkpoint, so that a stage that goes on from it finds this written.
             if stage.eval_steps and step % stage.eval_steps == 0 and step < len(course.steps):
                 loss_now = course.dev_loss(self.loop)
+                if loss_now is not None and not math.isfinite(loss_now):
+                    raise diverged(course, f"the validation loss after step {step} is {loss_now}")
                 if course.ranks.leads:
                     course.log.dev(step, loss_now)
 
@@ -252,14 +270,19 @@ def _arguments(course: Course) -> Any:
 
     stage, steps = course.stage, len(course.steps)
     gpu = torch.cuda.is_available()
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(course.checkpoints), max_steps=steps, per_device_train_batch_size=stage.batch,
         gradient_accumulation_steps=1, learning_rate=stage.learning_rate, lr_scheduler_type=stage.schedule,
-        warmup_steps=math.ceil(stage.warmup * steps), weight_decay=stage.weight_decay, max_grad_norm=1.0,
+        warmup_steps=warm_steps(stage.warmup, steps), weight_decay=stage.weight_decay, max_grad_norm=1.0,
         optim="adamw_bnb_8bit" if stage.optimizer == "adamw_8bit" else "adamw_torch",
         logging_steps=1, logging_nan_inf_filter=False, save_strategy="steps", save_steps=stage.save_steps,
-        report_to=list(course.report_to) or "none", run_name=stage.name, disable_tqdm=True, use_cpu=not gpu, bf16=gpu,
+        report_to=list(course.report_to) or "none", run_name=stage.name, disable_tqdm=True, use_cpu=not gpu,
+        # A loss of our own brings its own autocast: accelerate's would copy all logits to float32.
+        bf16=gpu and not course.own_loss,
         ddp_backend="gloo" if course.ranks.of > 1 and not gpu else None, gradient_checkpointing=gpu and course.own_loss,
         gradient_checkpointing_kwargs={"use_reentrant": False}, remove_unused_columns=False,
         dataloader_pin_memory=False, seed=course.seed_for(stage.name, "loop"),
     )  # fmt: skip
+    # Of several GPUs in sight a process takes one; transformers would deal each batch out to all of them.
+    made._n_gpu = min(made.n_gpu, 1)
+    return made

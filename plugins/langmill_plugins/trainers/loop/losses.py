@@ -9,6 +9,13 @@ from langmill_plugins.trainers.loop.ranks import Ranks
 from langmill_plugins.trainers.tokens.examples import NO_LOSS, Examples
 
 
+def mixed(device: Any) -> Any:
+    """The context in which a model on a device computes: in bfloat16 where that is safe, on a GPU; on a CPU as it is held."""
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def answer_loss(model: Any, inputs: dict[str, Any], narrow: bool) -> Any:
     """Summed negative log-probability (nats) of the tokens that carry loss.
 
@@ -20,10 +27,11 @@ def answer_loss(model: Any, inputs: dict[str, Any], narrow: bool) -> Any:
     target = inputs["labels"][:, 1:]
     places = (target != NO_LOSS).any(0).nonzero().squeeze(1)
     asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
-    if narrow:
-        logits = model(**asked, logits_to_keep=places).logits
-    else:
-        logits = model(**asked).logits[:, places]
+    with mixed(model.device):
+        if narrow:
+            logits = model(**asked, logits_to_keep=places).logits
+        else:
+            logits = model(**asked).logits[:, places]
     target = target[:, places]
     counts = target != NO_LOSS
     return torch.nn.functional.cross_entropy(logits[counts].float(), target[counts], reduction="sum")
@@ -51,13 +59,12 @@ def _mean_loss(loop: Any, examples: Examples, batch: int, pad: int, ranks: Ranks
     import torch
 
     model = loop.model
-    gpu = torch.cuda.is_available()
     ranked = np.argsort(examples.lengths, kind="stable").tolist()
     batches = [[[one] for one in ranked[start : start + batch]] for start in range(0, len(ranked), batch)]
     total, count = 0.0, 0
     model.eval()
     try:
-        with torch.no_grad(), torch.autocast("cuda" if gpu else "cpu", dtype=torch.bfloat16, enabled=gpu):
+        with torch.no_grad(), mixed(model.device):
             for some in ranks.share(batches):
                 inputs = {key: value.to(model.device) for key, value in collate(some, examples, pad, "padded").items()}
                 learnt = int((inputs["labels"][:, 1:] != NO_LOSS).sum())

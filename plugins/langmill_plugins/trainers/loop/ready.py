@@ -55,11 +55,11 @@ class Ready:
     def fingerprint(self) -> str:
         """A hash of all that decides the weights: checkpoints under another one are not continued. How a step is cut into
         micro-batches and dealt to processes is no part of it, since the sums are the same."""
-        no_part = {"quantize", "max_tokens", "processes", "report_to"}
-        options = self.trainer.model_dump(mode="json", exclude=no_part)
-        stage = self.stage.model_dump(mode="json", exclude={"save_steps", "eval_rows", "eval_steps", "packing"})
+        options = self.trainer.decides(self.stage)
+        for kind, name in (("trainer", "quantize"), ("trainer", "max_tokens"), ("stage", "packing")):
+            del options[kind][name]  # what has come of them counts
         digest = hashlib.sha256()
-        digest.update(json.dumps([options, stage, self.four_bit, self.backend, self.job.context.seed]).encode())
+        digest.update(json.dumps([options, self.four_bit, self.backend, self.job.context.seed]).encode())
         digest.update(f"{self.standing.digest()} {self.examples.digest()}".encode())
         for part in (self.steps.examples, self.steps.lines, self.steps.steps):
             digest.update(part.tobytes())
@@ -67,7 +67,7 @@ class Ready:
 
     def unpacked(self, why: str) -> Ready:
         """The same stage with a line for each example."""
-        examples, steps = plan(self.job.rows, self.train.examples, self.how, False)
+        examples, steps = plan(self.job.rows, self.train.examples, self.how, False, self.trainer.processes)
         return replace(
             self, packed=False, examples=examples, steps=steps, memory=replace(self.memory, unpacked=True), notes=(why,)
         )
@@ -88,7 +88,7 @@ def make_ready(job: TrainJob, trainer: AdapterTrainer, backend: str) -> Ready:
     train = tokenise(job.rows("train"), how)
     _need_rows(job, trainer, train)
     dev = tokenise(_dev_rows(job), how)
-    examples, steps = plan(job.rows, train.examples, how, packing.on)
+    examples, steps = plan(job.rows, train.examples, how, packing.on, trainer.processes)
     notes = [_told(stage.name, train, len(steps))]
     if stage.packing == "auto":
         notes.append(f"{stage.name}: examples are {'' if packing.on else 'not '}packed: {packing.why}")
@@ -101,7 +101,7 @@ def make_ready(job: TrainJob, trainer: AdapterTrainer, backend: str) -> Ready:
 
 
 def plan(
-    rows: Callable[[Split], Iterator[Row]], first: Examples, how: Recording, packed: bool
+    rows: Callable[[Split], Iterator[Row]], first: Examples, how: Recording, packed: bool, processes: int
 ) -> tuple[Examples, Steps]:
     """The steps of a stage, and all examples they are made of: ``first``, and after them what an item is when it comes again with
     its options in another order."""
@@ -123,6 +123,7 @@ def plan(
     steps = arranged(
         numbers, drawn.windows, examples.lengths, batch=stage.batch, accumulate=stage.accumulate,
         most_steps=stage.max_steps, size=how.max_tokens if packed else None, seed=how.seed_for(stage.name, "lines"),
+        processes=processes,
     )  # fmt: skip
     return examples, steps
 
@@ -139,12 +140,8 @@ def _check_options(trainer: AdapterTrainer, stage: AdapterStage, config: Any) ->
         get_available_reporting_integrations,
     )
 
-    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(longest, int) and 0 < longest < trainer.max_tokens:
-        raise RecipeError(
-            f"train.max_tokens is {trainer.max_tokens}, but {trainer.base} reads at most {longest} tokens "
-            f"(max_position_embeddings in its config.json): max_tokens: {longest}, or less"
-        )
+    if too_long := trainer.beyond(getattr(config.get_text_config(), "max_position_embeddings", None)):
+        raise RecipeError(too_long)
     if stage.optimizer == "adamw_8bit" and not torch.cuda.is_available():
         raise RecipeError(f"stage '{stage.name}': optimizer: adamw_8bit needs a GPU, and there is none: leave it out")
     if (stage.optimizer == "adamw_8bit" or trainer.four_bit(stage)) and find_spec("bitsandbytes") is None:

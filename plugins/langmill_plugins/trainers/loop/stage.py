@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from langmill_plugins.trainers.loop.batches import Layout, learnt_by_example
 from langmill_plugins.trainers.loop.facts import facts_of
 from langmill_plugins.trainers.loop.launching import launch, launches
 from langmill_plugins.trainers.loop.log import TrainLog
-from langmill_plugins.trainers.loop.loop import Course, make_loop
+from langmill_plugins.trainers.loop.loop import Course, diverged, make_loop
 from langmill_plugins.trainers.loop.ranks import Ranks
 from langmill_plugins.trainers.loop.ready import Ready, make_ready, seeds
 from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer
@@ -50,16 +51,17 @@ def run_stage(job: TrainJob, trainer: AdapterTrainer, build: Build, backend: str
     for note in notes:
         log.note(note)
 
-    with standing_weights(ready.standing, job.folder) as weights:
+    with standing_weights(ready.standing, job.folder, ranks.number if ranks.of > 1 else None) as weights:
         seed = seeds(job, trainer)(ready.stage.name, "adapter")
-        model = build(ready.stage, weights, ready.standing.base, ready.standing.goes_on, seed)
-        ready, layout = _layout(ready, model, log, ranks, own_loss)
+        with _memory_in_words(ready.stage.name):
+            model = build(ready.stage, weights, ready.standing.base, ready.standing.goes_on, seed)
+            ready, layout = _layout(ready, model, log, ranks, own_loss)
         if _finished(place, ready.fingerprint()):
             return place
-        with _in_words(ready.stage.name):
+        with _disk_in_words(ready.stage.name), _memory_in_words(ready.stage.name):
             course = _learn(model, _course(ready, layout, log, ranks, own_loss))
     if ranks.leads:
-        with _in_words(ready.stage.name), whole_folder(place) as work:
+        with _disk_in_words(ready.stage.name), _memory_in_words(ready.stage.name), whole_folder(place) as work:
             save_trained(model, ready.how.tokenizer, work, ready.standing, trainer.lora_of(ready.stage))
         write_json(job.folder / "result.json", facts_of(ready, course, model))
         shutil.rmtree(course.checkpoints, ignore_errors=True)  # the stage is whole: nothing goes on from them
@@ -127,24 +129,38 @@ def _learn(model: Any, course: Course) -> Course:
             log.dev(0, before)
     loop.train(resume_from_checkpoint=str(resume) if resume else None)
     after = loop.course.dev_loss(loop)
+    if after is not None and not math.isfinite(after):
+        raise diverged(course, f"the validation loss after its last step is {after}")
+    if not checkpoints.all_finite(model):
+        raise diverged(course, "after its last step its weights hold what is no number")
     if leads:
         log.dev(len(course.steps), after, after=True)
     return loop.course  # type: ignore[no-any-return]
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
-    """Turn the two ways a machine gives out into words."""
+def _memory_in_words(name: str) -> Iterator[None]:
+    """Turn an accident that smaller batches do not mend into words: the model, the optimiser or a single row is too large."""
     import torch
-    from safetensors import SafetensorError
 
     try:
         yield
     except torch.OutOfMemoryError as fault:
         raise FactoryError(
-            f"stage '{name}' does not fit into the GPU's memory: halve its batch: and double accumulate:, or lower "
-            "train.max_tokens; then run again: it continues from its last checkpoint"
+            f"stage '{name}' does not fit into the GPU's memory ({fault}), and not because of its batches, which are cut in two "
+            "when that helps: say quantize: 4bit or optimizer: adamw_8bit, train an adapter of a lower rank:, lower "
+            "train.max_tokens, or take a smaller base, and run again (with other options a stage begins anew; with the same "
+            "ones, when others have left the GPU, it goes on from its last checkpoint)"
         ) from fault
+
+
+@contextmanager
+def _disk_in_words(name: str) -> Iterator[None]:
+    """Turn a disk that refuses into words."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (OSError, SafetensorError) as fault:
         raise FactoryError(
             f"stage '{name}' can not write: {getattr(fault, 'strerror', None) or fault}. Its last checkpoint is whole: make "

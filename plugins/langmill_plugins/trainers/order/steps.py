@@ -73,14 +73,19 @@ def arranged(
     most_steps: int | None,
     size: int | None,
     seed: int,
+    processes: int = 1,
 ) -> Steps:
-    """Steps of ``accumulate`` micro-batches of ``batch`` lines, out of example ``numbers`` in the order they were drawn. The last
-    step has what is left.
+    """Steps of ``batch`` times ``accumulate`` examples, out of example ``numbers`` in the order they were drawn. The last step has
+    what is left.
 
-    ``lengths`` by example number, in tokens. ``size``: examples are packed into lines of so many tokens, inside the stretches of
-    draws that end at ``windows``; None: a line is an example, and inside a step examples of like length share a micro-batch.
-    Sorting over many steps would pad less still, but length tells the language (a character is a token in one, three in
-    another): each step would learn one language only.
+    ``lengths`` by example number, in tokens. ``size`` None: a line is an example, and inside a step examples of like length share
+    a micro-batch of ``batch``. Sorting over many steps would pad less still, but length tells the language (a character is a token
+    in one, three in another): each step would learn one language only.
+
+    Else examples are packed into lines of ``size`` tokens, inside the stretches of draws that end at ``windows``. A step still
+    learns from as many examples, to the nearest end of a line, so that a learning rate and a number of steps mean the same
+    packed or not; it only takes fewer lines, in micro-batches of at most ``batch`` of them, dealt to ``processes``. There are
+    as many steps as without packing, and fewer only where a line holds more examples than a step should.
     """
     import numpy as np
 
@@ -89,20 +94,22 @@ def arranged(
         numbers = numbers if most_steps is None else numbers[: most_steps * width]
         step: Any = np.arange(len(numbers)) // width
         examples, lines = numbers[np.lexsort((numbers, lengths[numbers], step))], np.arange(1, len(numbers) + 1)
-    else:
-        examples, lines = _packed(numbers, windows, lengths, size, seed, most_steps and most_steps * width)
-    micros = _every(batch, len(lines))
-    return Steps(examples, lines, micros, _every(accumulate, len(micros)))
+        micros = _every(batch, len(lines))
+        return Steps(examples, lines, micros, _every(accumulate, len(micros)))
+    examples, lines = _packed(numbers, windows, lengths, size, seed)
+    ends = _step_ends(lines, width)[:most_steps]
+    lines = lines[: _start(ends, len(ends))]
+    micros, steps = _divided(ends, batch, processes)
+    return Steps(examples[: _start(lines, len(lines))], lines, micros, steps)
 
 
-def _packed(numbers: Any, windows: Any, lengths: Any, size: int, seed: int, most: int | None) -> tuple[Any, Any]:
-    """Examples and where lines end: packed window by window, the lines of each in an order of their own; at most ``most`` lines."""
+def _packed(numbers: Any, windows: Any, lengths: Any, size: int, seed: int) -> tuple[Any, Any]:
+    """Examples and where lines end: packed window by window, the lines of each in an order of their own."""
     import numpy as np
 
     dice = np.random.Generator(np.random.PCG64(seed))
     examples: list[Any] = []
     sizes: list[Any] = []
-    lines = 0
     for begin, end in zip(_begins(windows).tolist(), windows.tolist(), strict=True):
         drawn = numbers[begin:end]
         places, ends = pack(lengths[drawn], size)
@@ -112,13 +119,37 @@ def _packed(numbers: Any, windows: Any, lengths: Any, size: int, seed: int, most
         order = np.argsort(key, kind="stable")
         examples.append(drawn[places[np.argsort(np.repeat(key, counts), kind="stable")]])
         sizes.append(counts[order])
-        lines += len(ends)
-        if most is not None and lines >= most:
-            break
     made, counts = np.concatenate(examples or [numbers]), np.concatenate(sizes or [numbers])
-    counts = counts[:most]
-    ends = np.cumsum(counts, dtype=np.int64)
-    return made[: ends[-1] if len(ends) else 0], ends
+    return made, np.cumsum(counts, dtype=np.int64)
+
+
+def _step_ends(lines: Any, width: int) -> Any:
+    """Where each step ends in lines: at the line end that is nearest to a multiple of ``width`` examples, the earlier of two."""
+    import numpy as np
+
+    if not len(lines):
+        return lines
+    due = np.arange(width, lines[-1], width)
+    line = np.searchsorted(lines, due)  # in it, or at its end, so many examples have come
+    begins, sizes = _begins(lines), np.diff(lines, prepend=0)
+    near = line + (lines[line] - due < due - begins[line])
+    if sizes.max() <= width:
+        # Each step but the last then has an end of its own already; this one may be less than half a line.
+        near = np.minimum(near, len(lines) - np.arange(len(due), 0, -1))
+    near = np.unique(near)  # of a line that is longer than two steps, both ends may be the nearest of several
+    return np.append(near[(near > 0) & (near < len(lines))], len(lines))
+
+
+def _divided(ends: Any, batch: int, processes: int) -> tuple[Any, Any]:
+    """Micro-batches of at most ``batch`` lines, all of a step as large as can be alike; where each ends in lines, and each step in
+    micro-batches. There are as many as bring each process the same number, where a step has so many lines."""
+    import numpy as np
+
+    sizes = np.diff(ends, prepend=0)
+    counts = np.minimum(sizes, -(-sizes // (batch * processes)) * processes)
+    steps = np.cumsum(counts)
+    place = np.arange(1, counts.sum() + 1) - np.repeat(steps - counts, counts)
+    return np.repeat(ends - sizes, counts) + np.repeat(sizes, counts) * place // np.repeat(counts, counts), steps
 
 
 def _every(count: int, of: int) -> Any:

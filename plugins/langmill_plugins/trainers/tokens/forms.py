@@ -18,10 +18,23 @@ def conversations(
 ) -> list[tuple[int, Sequence[Message]]]:
     """A row's conversations, each with its part number: one, or two where a choice item with a rationale is put both ways.
 
+    What the assistant says goes without the blanks and line breaks around it, whatever the template: some trim it and some do
+    not, and a line break at its beginning would grow together with the template's own into one token, half of it to be learnt.
+
     With ``shuffle`` the options of a choice item come in an order drawn anew for each occurrence (the first one too), where
     nothing speaks of their order. Options in the order of their numbers are shuffled: that order is a custom that says
     where the right one is likely to be, and no part of what is asked.
     """
+    return [(part, _trimmed(chat)) for part, chat in _put(row, pack, choices, seed_for, occurrence)]
+
+
+def _trimmed(chat: Sequence[Message]) -> list[Message]:
+    return [one._replace(content=one.content.strip()) if one.role == "assistant" else one for one in chat]
+
+
+def _put(
+    row: Row, pack: Pack, choices: ChoiceFormat, seed_for: Callable[..., int], occurrence: int
+) -> list[tuple[int, Sequence[Message]]]:
     body = row.body
     if not isinstance(body, Choice):
         return [(0, pack.conversation(body))]

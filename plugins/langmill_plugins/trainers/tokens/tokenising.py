@@ -35,16 +35,22 @@ class Recording:
 
 @dataclass
 class Tokenised:
-    """What became of a data set: examples in the order of their rows; rows left out, by reason and language; rows that were
-    cut, by what went (``older_turns``, ``question``) and language."""
+    """What became of a data set: examples in the order of their rows; rows left out in every form, by the first one's reason and
+    language; forms left out of rows that stay in another; rows that were cut, by what went (``older_turns``, ``question``)
+    and language."""
 
     examples: Examples
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    forms_left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     cut: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def left_out_by_reason(self) -> dict[str, dict[str, int]]:
         """``{reason: {language: rows}}``, sorted, for a report."""
         return _table(self.left_out)
+
+    def forms_left_out_by_reason(self) -> dict[str, dict[str, int]]:
+        """``{reason: {language: forms}}``, sorted, for a report."""
+        return _table(self.forms_left_out)
 
     def cut_by_kind(self) -> dict[str, dict[str, int]]:
         """``{what went: {language: rows}}``, sorted, for a report."""
@@ -62,12 +68,12 @@ def tokenise(
     tokenizer writes such a token for a character that it does not know; ``template_alters_words`` and
     ``template_refuses``: the chat template changes the words beyond trimming, or does not know this order of roles;
     ``no_clear_edge``: one token holds the end of the prompt and the beginning of the answer, so that no mask is right;
-    ``empty_answer``, ``empty_text``. A row counts once for each. Raises RecipeError for a tokenizer that can not render
+    ``empty_answer``, ``empty_text``. Raises RecipeError for a tokenizer that can not render
     conversations, MissingInput for an item that its language's pack has no words for.
     """
     making = _Making(how, occurrence)
     examples = Examples.of(making.examples(rows, only))
-    return Tokenised(examples, making.left_out, making.cut)
+    return Tokenised(examples, making.left_out, making.forms_left_out, making.cut)
 
 
 class _Put(NamedTuple):
@@ -96,6 +102,7 @@ class _Making:
         self._begin = begin_of(how.tokenizer)
         self._steering_in = lru_cache(maxsize=256)(lambda frame: self._steering_of(self._encoded([frame])[0][1]).size)
         self.left_out: Counter[tuple[str, str]] = Counter()
+        self.forms_left_out: Counter[tuple[str, str]] = Counter()
         self.cut: Counter[tuple[str, str]] = Counter()
 
     def examples(self, rows: Iterable[Row], only: Container[int] | None) -> Iterator[Example]:
@@ -104,15 +111,20 @@ class _Making:
             chats = [put.chat for put in some if put.chat is not None]
             rendered = iter(self._read_chats(chats))
             texts = iter(self._read_texts([_words(put.row) for put in some if put.chat is None]))
-            out: set[tuple[int, str]] = set()
+            stay: set[int] = set()
+            out: dict[int, list[tuple[str, str]]] = {}
             for put in some:
                 read = next(texts if put.chat is None else rendered)
                 try:
                     yield from self._made(put, read)
+                    stay.add(put.number)
                 except RowFault as fault:
-                    if (put.number, fault.reason) not in out:
-                        self.left_out[fault.reason, put.row.language] += 1
-                    out.add((put.number, fault.reason))
+                    out.setdefault(put.number, []).append((fault.reason, put.row.language))
+            for number, found in out.items():
+                if number in stay:
+                    self.forms_left_out.update(found)
+                else:
+                    self.left_out[found[0]] += 1
 
     def _batches(self, rows: Iterable[Row], only: Container[int] | None) -> Iterator[list[_Put]]:
         """Rows as they are put, so many that their tokens are no burden; all of a row in one batch."""

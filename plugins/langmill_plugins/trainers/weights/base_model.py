@@ -10,17 +10,23 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from langmill.api import Context, MissingInput, RecipeError, missing_package, packaged_model, whole_folder
+from langmill.api import Context, MissingInput, RecipeError, missing_package, packaged_model, whole_folder, write_json
 
-SAMPLE = 1 << 20  # bytes from either end of a weights file that go into a folder's identity
+READ = 64 << 20  # bytes of weights that go into a folder's identity, about
+DOWNLOAD = (  # a licence goes wherever the weights go, and consolidated* are the same weights once more
+    "--include '*.safetensors' '*.json' '*.jinja' '*.model' 'LICENSE*' 'NOTICE*' 'USE_POLICY*' --exclude 'consolidated*'"
+)
+LEAST = 4096  # bytes of a piece, however many tensors there are
+MARK = "langmill.json"  # beside an exported model: what it was made of
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model on this machine. ``identity`` tells two models apart; ``languages`` None: it does not say."""
+    """A base model on this machine. ``name`` as the recipe has it, but of an absolute path its last part: it goes into files that
+    leave the machine. ``identity`` tells two models apart; ``languages`` None: it does not say."""
 
     name: str
     folder: Path
@@ -43,7 +49,8 @@ def find_base(name: str, context: Context) -> Base:
     folder = context.path(name)
     if folder.is_dir():
         _check(folder, name)
-        return Base(name, folder, identity_of(folder))
+        said = PurePath(name).name if PurePath(name).is_absolute() else name
+        return Base(said, folder, identity_of(folder), *_marked(folder))
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise MissingInput(
             f"train.base: there is no folder {folder}. Possible: local/NAME (packaged), a folder with config.json and "
@@ -51,7 +58,7 @@ def find_base(name: str, context: Context) -> Base:
         )
     folder = _downloaded(name)
     _check(folder, name)
-    return Base(name, folder, f"{name.partition('@')[0]}@{folder.name}")
+    return Base(name, folder, f"{name.partition('@')[0]}@{folder.name}", *_marked(folder))
 
 
 def settle() -> None:
@@ -154,8 +161,29 @@ def _downloaded(name: str) -> Path:
         at = f" --revision {revision}" if revision else ""
         raise MissingInput(
             f"train.base: '{name}' is neither a folder nor downloaded ({type(fault).__name__}). With a network, once: "
-            f"hf download {repo}{at} --include '*.safetensors' '*.json' '*.jinja' '*.model'. "
+            f"hf download {repo}{at} {DOWNLOAD}. "
             "Without one: base: local/smollm2-135m-instruct"
+        ) from None
+
+
+def mark(base: Base, folder: Path) -> None:
+    """Leave word beside a model made of a base, for whoever begins with that one: what it is made of and is fit for."""
+    languages = None if base.languages is None else sorted(base.languages)
+    facts = {"base": base.name, "identity": base.identity, "demonstration": base.demonstration, "languages": languages}
+    write_json(folder / MARK, facts)
+
+
+def _marked(folder: Path) -> tuple[frozenset[str] | None, bool]:
+    """The languages of a model that this project wrote (None: not told, or another's), and whether it is a demonstration."""
+    try:
+        facts = json.loads((folder / MARK).read_text("utf-8"))
+        languages = facts.get("languages")
+        return None if languages is None else frozenset(map(str, languages)), facts["demonstration"] is not False
+    except FileNotFoundError:
+        return None, False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise MissingInput(
+            f"train.base: {folder / MARK} can not be read, and so not whether this is a demonstration model: export it again"
         ) from None
 
 
@@ -174,44 +202,68 @@ def _check(folder: Path, name: str) -> None:
         raise MissingInput(f"train.base: '{name}' ({folder}) is not whole: {lost}. Download or copy it again")
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that a model's weights are read from, as transformers chooses them: ``model.safetensors``, or else the shards that
+    the index names, which need not be there. Other safetensors (a publisher's own form of the same weights, an adapter) are no
+    part of the model. Raises ValueError for an index that can not be read."""
+    one, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if one.exists() or not index.exists():
+        return [one] if one.exists() else sorted(folder.glob("model*.safetensors"))
+    try:
+        return [folder / name for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{index.name} can not be read") from None
+
+
 def lacking(folder: Path) -> str | None:
     """What a model's folder lacks, in words: a file that is named and not there, one that was cut short; None when it is whole."""
     if not (folder / "config.json").is_file():
         return "config.json is missing"
-    index = folder / "model.safetensors.index.json"
     try:
-        shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.exists() else set()
-    except (OSError, ValueError, KeyError, AttributeError):
-        return f"{index.name} can not be read"
-    names = sorted(shards) or sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
-        return "*.safetensors is missing"
-    cut = [name for name in names if not is_whole(folder / name)]
+        files = weight_files(folder)
+    except ValueError as fault:
+        return str(fault)
+    if not files:
+        return "model.safetensors is missing"
+    cut = [path.name for path in files if not is_whole(path)]
     return f"{', '.join(cut)}: missing or cut short" if cut else None
 
 
 def is_whole(weights: Path) -> bool:
     """Whether a safetensors file is as long as its header says: 8 bytes with the header's length, the header, the numbers."""
     try:
-        with weights.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > weights.stat().st_size:
-                return False
-            header = json.loads(file.read(size))
-        ends = [facts["data_offsets"][1] for name, facts in header.items() if name != "__metadata__"]
-        return bool(8 + size + max(ends, default=0) == weights.stat().st_size)
+        header, places = _header(weights)
+        return 8 + len(header) + max((end for _, end in places), default=0) == weights.stat().st_size
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
 def identity_of(folder: Path) -> str:
-    """A hash of the configuration and of both ends of every weights file: reading all of a large model takes minutes."""
+    """A hash of the configuration and, of the weights, of every header and of the beginning, middle and end of every tensor:
+    reading all of a large model takes minutes. Models of up to some ten million parameters are read whole, and others differ in
+    every tensor once they were trained or merged. Raises ValueError or OSError where the weights are not whole.
+    """
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"\0{path.name}\0{size}\0".encode())
+    found = [(path, *_header(path)) for path in weight_files(folder)]
+    size = max(LEAST, READ // (3 * max(1, sum(len(places) for _, _, places in found))))
+    for path, header, places in found:
+        digest.update(f"\0{path.name}\0".encode() + header)
         with path.open("rb") as file:
-            digest.update(file.read(SAMPLE))
-            file.seek(max(0, size - SAMPLE))
-            digest.update(file.read(SAMPLE))
-    return f"ends:{digest.hexdigest()}"
+            for begin, end in places:
+                # Pieces that overlap in a small tensor are read twice, which does no harm.
+                for at in (begin, begin + (end - begin - size) // 2, end - size):
+                    file.seek(8 + len(header) + max(begin, at))
+                    digest.update(file.read(min(size, end - begin)))
+    return f"samples:{digest.hexdigest()}"
+
+
+def _header(weights: Path) -> tuple[bytes, list[tuple[int, int]]]:
+    """A safetensors file's header as it is, and where each tensor begins and ends, in bytes after it."""
+    with weights.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > weights.stat().st_size:
+            raise ValueError(f"{weights.name} is no safetensors file, or was cut short")
+        header = file.read(size)
+    facts = json.loads(header)
+    places = [one["data_offsets"] for name, one in facts.items() if name != "__metadata__"]
+    return header, [(begin, end) for begin, end in places]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ CONTENTS = "contents.json"
 STATE = "state.json"
 OPTIMISER = "optimiser.safetensors"
 PARAMETERS = "parameters.safetensors"
+INSIDE = "/"  # between the names of what is nested
 
 
 def last_whole(folder: Path, fingerprint: str) -> Path | None:
@@ -80,6 +81,11 @@ def load_parameters(model: Any, folder: Path) -> None:
             part.copy_(kept[name])
 
 
+def all_finite(model: Any) -> bool:
+    """Whether every parameter that is trained is a number."""
+    return all(bool(part.detach().isfinite().all()) for _, part in _trained(model))
+
+
 def _trained(model: Any) -> list[tuple[str, Any]]:
     return [(name, part) for name, part in model.named_parameters() if part.requires_grad]
 
@@ -93,7 +99,7 @@ def save_optimiser(optimiser: Any, schedule: Any, folder: Path) -> None:
     tensors: dict[str, Any] = {}
     plain: dict[str, dict[str, Any]] = {}
     for number, values in state["state"].items():
-        for name, value in values.items():
+        for name, value in _flat(values):
             if isinstance(value, torch.Tensor):
                 # A copy: safetensors refuses tensors that share memory.
                 tensors[f"{number}.{name}"] = value.detach().cpu().clone().contiguous()
@@ -113,13 +119,29 @@ def load_optimiser(optimiser: Any, schedule: Any, folder: Path) -> None:
     from safetensors.torch import load_file
 
     facts = json.loads((folder / STATE).read_text("utf-8"))
-    state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in facts["plain"].items()}
+    state: dict[int, dict[str, Any]] = {}
+    kept = [(int(number), *found) for number, values in facts["plain"].items() for found in values.items()]
     for key, tensor in load_file(folder / OPTIMISER).items():
         number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor
+        kept.append((int(number), name, tensor))
+    for number, name, value in kept:
+        *outer, last = name.split(INSIDE)
+        place = state.setdefault(number, {})
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = value
     optimiser.load_state_dict({"state": state, "param_groups": facts["groups"]})
     # The learning-rate curve is a function and is made anew from the options; only its place is kept.
     schedule.load_state_dict({**schedule.state_dict(), **facts["schedule"]})
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is nested, under one name each: bitsandbytes puts quantised moments into a dict of their own."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}{INSIDE}{inner}", found) for inner, found in _flat(value))
+        else:
+            yield name, value
 
 
 def _is_whole(path: Path, fingerprint: str) -> bool:

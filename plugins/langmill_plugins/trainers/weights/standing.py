@@ -13,17 +13,20 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langmill.api import FactoryError, RecipeError, TrainJob
+from langmill.api import FactoryError, RecipeError, TrainJob, whole_folder
 from langmill_plugins.trainers.options import Lora
 from langmill_plugins.trainers.weights.adapters import WEIGHTS, with_saved_adapter
-from langmill_plugins.trainers.weights.base_model import Base, identity_of
+from langmill_plugins.trainers.weights.base_model import Base, identity_of, lacking
 from langmill_plugins.trainers.weights.trained import Trained, read_trained
+
+PAUSE = 0.2  # seconds between two looks for what another process writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +91,48 @@ def ended_with(trained: Trained, base: Base) -> Standing:
 
 
 @contextmanager
-def standing_weights(standing: Standing, beside: Path) -> Iterator[Path]:
+def standing_weights(standing: Standing, beside: Path, rank: int | None = None) -> Iterator[Path]:
     """The folder of the weights that come before ``goes_on``: the base's own, another stage's, or, where adapters are merged, one
     for a while in ``beside`` (the stage's folder: it holds a whole model, and a run sweeps away what a killed one left).
 
+    ``rank``: this process's number among several that all do this at the same time (None: it is alone). The first one merges,
+    the others wait for the folder, and who started them deletes it (``forget_merged``): none of them knows when all have read it.
     Merging is done and kept in float32: sixteen bits round the adapter's small numbers away.
     """
     folder = standing.on or standing.base.folder
     if not standing.merged:
         yield folder
         return
-    work = beside / f".merged.{os.getpid()}.tmp"
+    work = beside / f".merged.{os.getpid() if rank is None else standing.digest()[:16]}.tmp"
     try:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        merged_model(standing).save_pretrained(work)
-        for path in folder.glob("token*"):  # tokenizer.json, tokenizer_config.json, tokenizer.model
-            shutil.copyfile(path, work / path.name)
-    except OSError as fault:
-        shutil.rmtree(work, ignore_errors=True)
-        raise FactoryError(
-            f"the merged weights that the stage begins with can not be written to {beside}: {fault.strerror or fault}. "
-            "They take four bytes a parameter: make room, then run again"
-        ) from fault
-    try:
+        if rank:
+            while lacking(work):  # it appears whole; where the first process fails, the launcher ends this one
+                time.sleep(PAUSE)
+        elif lacking(work):  # whole where the same processes are started again, with smaller batches
+            _write_merged(standing, folder, work)
         yield work
     finally:
+        if rank is None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def forget_merged(beside: Path) -> None:
+    """Delete the weights that several processes began with."""
+    for work in beside.glob(".merged.*.tmp"):
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_merged(standing: Standing, folder: Path, work: Path) -> None:
+    model = merged_model(standing)
+    try:
+        with whole_folder(work) as fresh:
+            model.save_pretrained(fresh)
+            for path in folder.glob("token*"):  # tokenizer.json, tokenizer_config.json, tokenizer.model
+                shutil.copyfile(path, fresh / path.name)
+    except FactoryError as fault:
+        raise FactoryError(
+            f"{fault}. The merged weights that the stage begins with take four bytes a parameter for a while"
+        ) from fault
 
 
 def merged_model(standing: Standing) -> Any:
