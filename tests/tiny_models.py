@@ -72,11 +72,13 @@ def leave_stage(run: Path, name: str, standing: Standing, lora: Lora | None, see
     stage = run / "train" / name
     with standing_weights(standing, stage) as weights:
         model = load_model(weights, standing.base.name, four_bit, all_weights=lora is None)
+    torch.manual_seed(
+        seed
+    )  # before the adapter draws its first matrices: the stage must not depend on the tests before it
     if lora is not None:
         model = get_peft_model(model, lora_config(lora, standing.base, standing.goes_on))
         if standing.goes_on:
             load_weights(model, standing.goes_on / "adapter_model.safetensors")
-    torch.manual_seed(seed)
     with torch.no_grad():
         for part, numbers in model.named_parameters():
             if lora is None or "lora_" in part:

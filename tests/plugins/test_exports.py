@@ -249,7 +249,12 @@ def apart(processes: Any, *what: Any) -> None:
 @RUNNER
 def test_eight_bits_of_the_real_model_for_ollama(merged: Path, run: Path, tmp_path: Path, processes: Any) -> None:
     apart(processes, "ollama", PACKAGED, run / "train/two/adapter", tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"NOTICE", "Modelfile", "two-q8_0.gguf"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "NOTICE",
+        "Modelfile",
+        "langmill.json",
+        "two-q8_0.gguf",
+    }
     far, _ = held_against(tmp_path / "out" / "two-q8_0.gguf", merged, 0)  # eight bits may well end in other words
     assert far < 0.4
 
@@ -264,7 +269,7 @@ def test_sixteen_bits_of_other_kinds(kind: str, context: Context, tmp_path: Path
     stage = leave_stage(tmp_path, "one", Standing(base), None, 1)
     PeftTrainer(base=str(folder)).export("merged", stage, tmp_path / "merged", context)
     apart(processes, "gguf", str(folder), stage, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["one.gguf"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"langmill.json", "one.gguf"}
     far, same = held_against(tmp_path / "out" / "one.gguf", tmp_path / "merged", 8)
     assert far < 0.1
     assert same >= 6

@@ -54,8 +54,10 @@ def test_the_hub_offline_is_a_clear_error() -> None:
 def read_from(endpoint: str, home: Path) -> str:
     """What a process prints that reads owner/name from a hub; the client reads its address when it is imported."""
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home)}
+    # Whoever has trained in this process has switched the hub off for it.
+    rest = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     done = subprocess.run(
-        [sys.executable, "-c", READ], env=os.environ | settings, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", READ], env=rest | settings, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -129,7 +129,10 @@ def test_a_killed_rank_takes_the_others_along_and_is_named(stage: Callable[..., 
         FactoryError, match=r"stage 'one', trained by 2 processes, broke off: process 1 was killed by"
     ) as caught:
         launch(job, TWO)
-    assert "signal 9 (which the system does when memory runs out). Run again: with the same options it continues" in str(caught.value)
+    assert (
+        "signal 9 (which the system does when memory runs out). Run again: with the same options it continues"
+        in str(caught.value)
+    )
 
 
 def test_what_a_rank_could_name_comes_before_what_others_met(stage: Callable[..., TrainJob]) -> None:
