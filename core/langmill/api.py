@@ -24,25 +24,23 @@ from langmill.errors import (
     nearest,
 )
 from langmill.parts.contexts import UNFIT, Check, Context, Model, Reply, Schema, SourceContext, StepContext
+from langmill.parts.evaluation import Answered, EvalContext, Evaluator, Item, Marked, Metric, Score, Table
 from langmill.parts.filters import DatasetFilter, Facts, Filter, IndexedFilter, Signed
 from langmill.parts.forecasts import Reach, Room, RowAhead, StageForecast
 from langmill.parts.kinds import (
     Augmenter,
-    Evaluator,
     Executor,
     Expect,
     Exporter,
     FollowUp,
     Loader,
-    Score,
-    Scores,
     Stage,
     Trainer,
     TrainJob,
 )
 from langmill.parts.languages import Pack, Prompt, packs_in
 from langmill.parts.part import Part
-from langmill.parts.providers import LLM, Answer, BatchItem, CallError, Likelihood, Price, Unlisted
+from langmill.parts.providers import LLM, Answer, BatchItem, CallError, Likelihood, Price, Question, Unlisted
 from langmill.rows import (
     SPLITS,
     Body,
@@ -100,6 +98,7 @@ __all__ = [
     "SPLITS",
     "UNFIT",
     "Answer",
+    "Answered",
     "Augmenter",
     "BatchItem",
     "Body",
@@ -110,6 +109,7 @@ __all__ = [
     "Context",
     "DatasetFilter",
     "Drop",
+    "EvalContext",
     "Evaluator",
     "Executor",
     "Expect",
@@ -121,11 +121,14 @@ __all__ = [
     "Flag",
     "FollowUp",
     "IndexedFilter",
+    "Item",
     "LanguageNotWritten",
     "Likelihood",
     "Loader",
     "Mark",
+    "Marked",
     "Message",
+    "Metric",
     "MissingInput",
     "Model",
     "Origin",
@@ -135,6 +138,7 @@ __all__ = [
     "Price",
     "Prompt",
     "ProviderDown",
+    "Question",
     "Reach",
     "RecipeError",
     "Reject",
@@ -146,7 +150,6 @@ __all__ = [
     "RowFault",
     "Schema",
     "Score",
-    "Scores",
     "Seen",
     "Signed",
     "Skip",
@@ -155,6 +158,7 @@ __all__ = [
     "Stage",
     "StageForecast",
     "StepContext",
+    "Table",
     "Text",
     "TrainJob",
     "Trainer",

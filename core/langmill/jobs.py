@@ -1,7 +1,7 @@
-"""Training and scoring, each in a process of its own: memory goes back when it ends, and a trainer's patches touch nothing else.
+"""Training and examining, each in a process of its own: memory goes back when it ends, and a trainer's patches touch nothing else.
 
     python -m langmill.jobs RUN train STAGE
-    python -m langmill.jobs RUN evaluate NUMBER MODEL
+    python -m langmill.jobs RUN examine NUMBER MODEL KEY
     python -m langmill.jobs RUN export STAGE KIND FOLDER
 
 The job reads the run's folder alone (recipe.lock.yaml and Parquet): neither the sources nor a provider. It tells what it
@@ -10,7 +10,7 @@ does as JSON lines on standard output, and ends when standard input closes, so t
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import json
 import os
 import subprocess
@@ -18,14 +18,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from langmill.api import Context, Evaluator, Row, Split, Stage, Text, TrainJob
+from langmill.api import Row, Split, Stage, TrainJob
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import whole_folder
 from langmill.errors import FactoryError, MissingInput
+from langmill.evaluation.answers import AnswerFile
+from langmill.evaluation.asking import ask_here
+from langmill.evaluation.rows import answers_file, chosen_rows, context_of, questions_of
 from langmill.recipe.assembly import Assembly, assemble
 
 RANKS = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"})
@@ -102,22 +104,22 @@ def train(assembly: Assembly, store: RunFolder, stage: Stage) -> None:
     _tell({"event": "trained", "adapter": str(adapter.relative_to(store.root))})
 
 
-def evaluate(assembly: Assembly, store: RunFolder, evaluator: Evaluator, model: str) -> None:
-    """Score one model on the rows an evaluator asks for."""
-    context = assembly.context("eval")
+def examine(assembly: Assembly, store: RunFolder, number: int, model: str, key: str) -> None:
+    """Have weights answer an evaluator's questions; the answers are in their file when it ends. ``key`` is a hash of what decides
+    them."""
+    use, evaluator = assembly.evaluators[number]
+    context = context_of(assembly, store, number)
     if model in assembly.models:
         llm = assembly.models[model]
+        asyncio.run(llm.start(context))
     else:
         if assembly.trainer is None:
             raise MissingInput(f"eval asks for '{model}', but the recipe trains nothing: add train:")
         llm = assembly.trainer.open(None if model == "base" else store.adapter(model), context)
-    rows = chosen_rows(store, evaluator, context)
-    if not rows:
-        raise MissingInput(
-            f"eval: '{evaluator.data}' holds no {evaluator.split} rows: give a source of it test: 0.2, or another data set"
-        )
-    scores = evaluator.evaluate(rows, llm, context)
-    _tell({"event": "scores", "scores": [asdict(score) for score in scores.scores], "items": list(scores.items)})
+    name = evaluator.called(use)
+    questions = questions_of(evaluator, chosen_rows(store, evaluator, context.seed), context)
+    file = AnswerFile(answers_file(store, name, model), key)
+    ask_here(llm, questions, file, lambda done, of: _tell({"event": "examining", "name": name, "done": done, "of": of}))
 
 
 def export(assembly: Assembly, store: RunFolder, stage: Stage, kind: str, out: Path) -> None:
@@ -131,17 +133,6 @@ def export(assembly: Assembly, store: RunFolder, stage: Stage, kind: str, out: P
         card = export_card(assembly, store, stage, trainer.exports()[kind], use)
         (work / "README.md").write_text(card, encoding="utf-8")
         mark(work, demonstration(assembly, store, stage))
-
-
-def chosen_rows(store: RunFolder, evaluator: Evaluator, context: Context) -> list[Row]:
-    """The rows that are asked: per language the first ``limit`` by a hash of the id."""
-    ranked: dict[str, list[tuple[bytes, Row]]] = {}
-    for row in store.rows(evaluator.data, evaluator.split):
-        if not isinstance(row.body, Text):
-            rank = hashlib.sha256(f"{context.seed}\0{row.id}".encode()).digest()
-            ranked.setdefault(row.language, []).append((rank, row))
-    limit = evaluator.limit
-    return [row for rows in ranked.values() for _, row in sorted(rows, key=lambda item: item[0])[:limit]]
 
 
 def _end_with_parent() -> None:
@@ -162,7 +153,7 @@ def main(arguments: list[str]) -> int:
         elif arguments[1] == "export":
             export(assembly, store, stages[arguments[2]], arguments[3], Path(arguments[4]))
         else:
-            evaluate(assembly, store, assembly.evaluators[int(arguments[2])][1], arguments[3])
+            examine(assembly, store, int(arguments[2]), arguments[3], arguments[4])
     except FactoryError as error:
         _tell({"event": "error", "message": str(error), "exit_code": error.exit_code})
         return error.exit_code

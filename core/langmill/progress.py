@@ -161,7 +161,13 @@ class Progress:
         self.line(f"    {event['stage']} validation loss {when}: {event['loss']:.3f}")
 
     def _eval(self, event: Mapping[str, Any]) -> None:
-        self.line(f"  score {event['model']} on {event['data']}{_kept(event['kept'])}")
+        self.line(f"  score {event['model']} on {event['name']}{_kept(event['kept'])}")
+
+    def _examining(self, event: Mapping[str, Any]) -> None:
+        key, done, of = f"{event['name']} {event['model']}", event["done"], event["of"]
+        self._moving(
+            key, done, of, lambda: f"    {key} {done:,}/{of:,} questions{self._rates(key, done, of, 'questions')}"
+        )
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.line(f"  note: {event['text']}")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from langmill.plan.retries import try_again
 from langmill.recipe.assembly import Assembly
 from langmill.report.cards import write_cards, write_stage_card
 from langmill.report.page import write_report
+from langmill.scoring import evaluate, look_before
 from langmill.yaml12 import dump
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -85,6 +86,8 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
         assembly = _write_lock(assembly, store, fresh=request.fresh, only=request.only is not None)
         store.log("run", version=__version__, request=asdict(request))
         store.left = None
+        if request.max_cost is not None:
+            store.remember(max_cost=request.max_cost)
         facts: dict[str, Any] = {}
         if request.only is None:
             try:
@@ -92,11 +95,12 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
             except asyncio.CancelledError:  # the second Ctrl-C
                 raise KeyboardInterrupt from None
         if request.until != "data":
+            look_before(assembly, store)
             if trains:
                 for stage in assembly.stages:
                     _train(assembly, store, stage, report)
             if request.until != "train":
-                _evaluate(assembly, store, report)
+                facts |= evaluate(assembly, store, report, offline=request.offline)
         _finish(assembly, store, facts, time.time() - began)
         rejected = _rejected_share(assembly, store)
         store.log("end", seconds=round(time.time() - began, 1), rejected_share=rejected)
@@ -156,8 +160,6 @@ def _with_prices(spec: Mapping[str, Any], prices: Mapping[str, Any] | None) -> d
 
 async def _make_data(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> dict[str, Any]:
     """All data sets, in the recipe's order; returns the sources' file hashes and the money spent."""
-    if request.max_cost is not None:
-        store.remember(max_cost=request.max_cost)
     budget = assembly.recipe.budget if store.max_cost is None else store.max_cost
     workshop = Workshop.of(assembly, store.root, offline=request.offline)
     context = assembly.context("llm", offline=request.offline)
@@ -267,32 +269,6 @@ def _put_back(before: Path) -> None:
             log.write((folder / LOG).read_bytes())
     shutil.rmtree(folder, ignore_errors=True)
     before.replace(folder)
-
-
-def _evaluate(assembly: Assembly, store: RunFolder, report: Report) -> None:
-    """Every evaluator on every model it names, each pair kept when rows, options and weights are those of the last time."""
-    trainer, context = assembly.trainer, assembly.context("eval")
-    opened = cache(lambda: trainer and trainer.deciding(None, context))  # once: it may read a part of the weights
-    for number, (use, evaluator) in enumerate(assembly.evaluators):
-        rows = [file_hash(path) for path in store.data_files(evaluator.data, evaluator.split)]
-        packs = [pack.fingerprint for _, pack in sorted(assembly.packs.items())]
-        for model in evaluator.models:
-            stage = store.read_json(f"train/{model}/stage.json")
-            base = None if model in assembly.models else opened()
-            options = evaluator.model_dump(mode="json", exclude={"models"})
-            key = key_of("eval", use, options, rows, packs, base, model, stage)
-            name = f"eval/{evaluator.data}.{use}.{model}.json"
-            done = store.read_json(name)
-            report({"event": "eval", "data": evaluator.data, "model": model, "kept": bool(done and done["key"] == key)})
-            if done and done["key"] == key:
-                continue
-            log = store.root / "eval" / f"{evaluator.data}.{use}.{model}.stderr.log"
-            for event in run_job(store.root, "evaluate", str(number), model, log=log):
-                if event["event"] == "scores":
-                    facts = {"key": key, "use": use, "data": evaluator.data, "split": evaluator.split, "model": model}
-                    store.write_json(name, {**facts, "scores": event["scores"], "items": event["items"]})
-                else:
-                    report({**event, "model": model})
 
 
 def _finish(assembly: Assembly, store: RunFolder, facts: Mapping[str, Any], seconds: float) -> None:

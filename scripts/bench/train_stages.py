@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.section import Section, environment, say
 from bench.train_rows import LANGUAGES, Amount, write_rows
-from langmill.api import Chat, Context, Message, Row, packs_in
+from langmill.api import Chat, Context, Message, Question, Row, packs_in
 from langmill.disk.store import RunFolder
 from langmill_plugins.trainers.peft import PeftTrainer
 from langmill_plugins.trainers.weights.base_model import find_base, load_tokenizer
@@ -172,7 +172,10 @@ class _Models:
         sums: dict[str, list[float]] = {}
         for code, some in _by_language(rows).items():
             turns = [self.packs[code].conversation(row.body) for row in some]
-            scored = model.score([(asked.content, answer.content) for asked, answer in turns])
+            questions = [
+                Question(str(at), "", code, (asked,), (answer.content,)) for at, (asked, answer) in enumerate(turns)
+            ]
+            scored = [found for _, (found,) in model.score(questions)]
             sums[code] = [-sum(one.log_probability for one in scored), sum(one.tokens for one in scored)]
         sums["all"] = [sum(column) for column in zip(*sums.values(), strict=True)]
         return {code: total / count for code, (total, count) in sums.items()}

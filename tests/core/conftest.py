@@ -14,11 +14,13 @@ import pytest
 from langmill.api import (
     LLM,
     Answer,
+    Answered,
     Augmenter,
     Chat,
     Choice,
     Context,
     Drop,
+    EvalContext,
     Evaluator,
     Executor,
     Exporter,
@@ -26,13 +28,14 @@ from langmill.api import (
     Flag,
     Loader,
     Mark,
+    Marked,
     Message,
     Origin,
     Pack,
     Part,
+    Question,
     Reject,
     Row,
-    Scores,
     Skip,
     SourceContext,
     Split,
@@ -119,8 +122,11 @@ class Adapt(Trainer):
 
 
 class Asked(Evaluator):
-    def evaluate(self, rows: Sequence[Row], model: LLM, context: Context) -> Scores:
-        return Scores(())
+    def questions(self, rows: Sequence[Row], context: EvalContext) -> Iterable[Question]:
+        return ()
+
+    async def mark(self, rows: Sequence[Row], answered: Sequence[Answered], context: EvalContext) -> Marked:
+        return Marked(())
 
 
 class Here(Executor):

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from langmill.api import (
     LLM,
     Answer,
+    Answered,
     Augmenter,
     Context,
     Drop,
+    EvalContext,
     Evaluator,
     Executor,
     Exporter,
@@ -22,11 +24,12 @@ from langmill.api import (
     Filter,
     Flag,
     Loader,
+    Marked,
     Message,
     Pack,
+    Question,
     Reject,
     Row,
-    Scores,
     Skip,
     SourceContext,
     StepContext,
@@ -109,8 +112,11 @@ class Adapter(Trainer):
 class Accuracy(Evaluator):
     """Right answers."""
 
-    def evaluate(self, rows: Sequence[Row], model: LLM, context: Context) -> Scores:
-        return Scores(())
+    def questions(self, rows: Sequence[Row], context: EvalContext) -> Iterable[Question]:
+        return ()
+
+    async def mark(self, rows: Sequence[Row], answered: Sequence[Answered], context: EvalContext) -> Marked:
+        return Marked(())
 
 
 class Here(Executor):

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from langmill.errors import FactoryError
-from langmill.jobs import JobFailed, chosen_rows, run_job
+from langmill.evaluation.rows import chosen_rows
+from langmill.jobs import JobFailed, run_job
 from langmill.recipe.assembly import assemble
 
 TOY = '''"""A trainer that writes down what it was given, and a model that always takes the first option."""
@@ -29,8 +30,13 @@ class First(LLM):
     async def answer(self, messages, *, seed, schema=None):
         return Answer("")
 
-    def score(self, pairs):
-        return [Likelihood(-float(number), 1) for number, _ in enumerate(pairs)]
+    @property
+    def here(self):
+        return True
+
+    def score(self, questions):
+        for number, question in enumerate(questions):
+            yield number, tuple(Likelihood(-float(place), 1) for place, _ in enumerate(question.continuations))
 
 
 class Toy(Trainer):
@@ -109,7 +115,7 @@ def test_stages_hand_over_and_everything_is_kept(toy):
     assert set(evaluations) == {"exams.choice_accuracy.base", "exams.choice_accuracy.second"}
     facts = evaluations["exams.choice_accuracy.second"]
     test = {row.id for row in toy.rows("exams") if row.split == "test"}
-    asked = {item["id"] for item in facts["items"]}
+    asked = {item["row"] for item in facts["items"]}
     assert len(asked) == 3
     assert asked < test
     assert "exams letters, % right" in done.err
@@ -127,8 +133,8 @@ def test_stages_hand_over_and_everything_is_kept(toy):
     assert edited.code == 0
     assert "stage first (kept)" in edited.err
     assert "stage second\n" in edited.err
-    assert "score base on exams (kept)" in edited.err
-    assert "score second on exams\n" in edited.err
+    assert "score base on exams.choice_accuracy (kept)" in edited.err
+    assert "score second on exams.choice_accuracy\n" in edited.err
 
 
 def test_until_and_only(toy):
@@ -215,12 +221,11 @@ def test_the_rows_that_are_asked_are_the_same_whatever_the_limit(toy, monkeypatc
     context = assembly.context("eval")
 
     def asked(limit: int | None) -> list[str]:
-        return [row.id for row in chosen_rows(toy.run(), evaluator.model_copy(update={"limit": limit}), context)]
+        return [row.id for row in chosen_rows(toy.run(), evaluator.model_copy(update={"limit": limit}), context.seed)]
 
     assert asked(2) == asked(4)[:2]
     assert sorted(asked(None)) == sorted(row.id for row in toy.rows("exams") if row.split == "test")
-    other = assembly.context("eval").__class__("eval", 18, context.languages, context.folder)
-    assert [row.id for row in chosen_rows(toy.run(), evaluator, other)] != asked(3)
+    assert [row.id for row in chosen_rows(toy.run(), evaluator, 18)] != asked(3)
 
 
 def test_a_data_set_without_test_rows_can_not_be_scored(toy):

@@ -23,8 +23,13 @@ class Said(LLM):
     async def answer(self, messages, *, seed, schema=None):
         return Answer("")
 
-    def score(self, pairs):
-        return [Likelihood(-float(number), 1) for number, _ in enumerate(pairs)]
+    @property
+    def here(self):
+        return True
+
+    def score(self, questions):
+        for number, question in enumerate(questions):
+            yield number, tuple(Likelihood(-float(place), 1) for place, _ in enumerate(question.continuations))
 
 
 class Moody(Trainer):
@@ -162,7 +167,9 @@ def test_another_base_in_the_same_place_is_another_base(toy):
     toy.write("base.txt", "two")
     other = toy.factory("run", "small.yaml")
     assert "stage first\n" in other.err
-    assert "score base on exams\n" in other.err and "score first on exams\n" in other.err
+    assert (
+        "score base on exams.choice_accuracy\n" in other.err and "score first on exams.choice_accuracy\n" in other.err
+    )
 
 
 def test_what_training_lacks_is_told_before_anything_is_paid(toy):

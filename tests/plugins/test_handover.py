@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.scoring import likelihoods
 from tests.tiny_models import leave_stage, logits, tiny_base
 
 from langmill.api import Context, FactoryError, MissingInput, RecipeError, TrainJob
@@ -254,7 +255,7 @@ def test_full_weights_answer_and_score(made: Path, base: Base, context: Context)
     assert llm.model.endswith("+full")
     answer = asyncio.run(llm.answer([Message("user", "What stores bile?")], seed=1))
     assert 0 < answer.answer_tokens <= 4
-    scored = llm.score([("What stores bile?", "The gallbladder."), ("What stores bile?", "The")])
+    scored = likelihoods(llm, [("What stores bile?", "The gallbladder."), ("What stores bile?", "The")])
     assert scored[0].log_probability < scored[1].log_probability < 0
     config = json.loads((place(made, "full") / "config.json").read_text())
     assert config["use_cache"] is True

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.scoring import likelihoods
 from tests.tiny_models import tiny_base
 from tests.training import BASE, FACTS, STAGE, Desk, desk_in, furthest, result, weights
 
@@ -202,7 +203,7 @@ def learnt(trainer: PeftTrainer, first: Path, desk: Desk) -> LocalWeights:
 
 
 def test_scores_are_those_of_one_pass_a_pair(learnt: LocalWeights) -> None:
-    for (prompt, words), found in zip(PAIRS, learnt.score(PAIRS), strict=True):
+    for (prompt, words), found in zip(PAIRS, likelihoods(learnt, PAIRS), strict=True):
         expected, tokens = by_hand(learnt, prompt, words)
         assert found.log_probability == pytest.approx(expected, abs=2e-3)
         assert found.tokens == tokens
@@ -217,7 +218,7 @@ def test_an_opened_stage_is_what_was_trained(
     pairs = [(question, answer) for question, answer in FACTS]
     others = {"base": None, "merge": handed["merge"], "new": handed["new"]}
     opened = {"first": lambda: learnt, **{name: partial(trainer.open, at, desk.context) for name, at in others.items()}}
-    scores = {name: [one.log_probability for one in llm().score(pairs)] for name, llm in opened.items()}
+    scores = {name: [one.log_probability for one in likelihoods(llm(), pairs)] for name, llm in opened.items()}
     assert scores["merge"] == pytest.approx(scores["first"], abs=1e-3)
     assert scores["new"] == pytest.approx(scores["base"], abs=1e-3)
     assert sum(scores["first"]) > sum(scores["base"]) + 1
@@ -243,7 +244,7 @@ def test_four_bits_on_a_cpu(tiny: PeftTrainer, desk: Desk) -> None:
     assert facts["trained_parameters"] == 2 * 2 * (64 + 64 + 64 + 32)
     assert facts["dev_loss"]["last"] < facts["dev_loss"]["first"]
     assert {str(numbers.dtype) for numbers in weights(adapter).values()} == {"torch.float32"}
-    scored = trainer.open(adapter, desk.context).score([("What stores bile?", "The gallbladder.")])
+    scored = likelihoods(trainer.open(adapter, desk.context), [("What stores bile?", "The gallbladder.")])
     assert -100 < scored[0].log_probability < 0
 
 

@@ -17,10 +17,13 @@ from langmill.errors import RowFault
 
 @dataclass(frozen=True)
 class Shape:
-    """A JSON schema, as data and as the canonical text that a call's key holds."""
+    """A JSON schema, as data and as the canonical text that a call's key holds; None where any text will do."""
 
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] | None
     text: str
+
+
+ANY_TEXT = Shape(None, "null")
 
 
 @lru_cache(maxsize=256)

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from langmill.api import LLM, Answer, Context, Mark, Message, Prompt, Reply, Schema
 from langmill.calls.account import Account, Report, Stopped
-from langmill.calls.answers import Shape, canonical, parsed, shape_of
+from langmill.calls.answers import ANY_TEXT, Shape, canonical, parsed, shape_of
 from langmill.calls.batches import BatchSender
 from langmill.calls.sending import Sender
 from langmill.errors import LanguageNotWritten, MissingInput, ProviderDown, RowFault
@@ -104,8 +104,8 @@ class Engine:
 
 @dataclass(frozen=True)
 class BoundModel:
-    """One model behind the engine: what an augmenter is handed (:class:`langmill.api.Model`). ``fallback`` answers once this
-    one is out."""
+    """One model behind the engine: what an augmenter or an evaluator is handed (:class:`langmill.api.Model`).
+    ``fallback`` answers once this one is out."""
 
     sender: Sender
     dataset: str = ""
@@ -146,6 +146,13 @@ class BoundModel:
             if isinstance(fault, ProviderDown):
                 self.sender.give_way(self.fallback.name, fault)
         return await self.fallback.answer(prompt, schema, step=step, language=language, seed=seed, sample=sample)
+
+    async def reply(self, messages: Sequence[Message], *, step: str, language: str) -> Answer:
+        """What the model says, as it says it: whoever examines a model wants its empty, cut off and odd answers, too, so nothing is
+        asked again and no other model takes over. Raises RowFault: provider, bad_request."""
+        key = _key(self.sender.identity, messages, ANY_TEXT.text, 0, 0)
+        call = Call(key, self.sender.account.run, self.sender.name, step, language, self.dataset)
+        return await self.sender.ask(call, messages, ANY_TEXT)
 
 
 class _Question:

@@ -238,42 +238,6 @@ class Trainer(Part):
         raise MissingInput(f"{type(self).__name__} exports nothing")
 
 
-@dataclass(frozen=True)
-class Score:
-    """One figure. ``interval`` is the 95% Wilson interval; ``chance`` what guessing would get; ``prompt`` a hash."""
-
-    language: str
-    metric: str
-    n: int
-    correct: int
-    accuracy: float
-    interval: tuple[float, float]
-    chance: float
-    unreadable: int = 0
-    prompt: str = ""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """An evaluation: figures, and what was chosen for each row so that two models can be compared row by row."""
-
-    scores: tuple[Score, ...]
-    items: tuple[Mapping[str, Any], ...] = ()
-
-
-class Evaluator(Part):
-    """Scores models on rows of a data set."""
-
-    data: str = Field(description="the data set whose rows are asked")
-    models: tuple[str, ...] = Field(min_length=1, description="'base', stages, or names under models:")
-    split: Split = Field("test", description="the split that is asked")
-    limit: int | None = Field(None, ge=1, description="most rows per language, chosen by a hash of the row's id")
-
-    @abstractmethod
-    def evaluate(self, rows: Sequence[Row], model: LLM, context: Context) -> Scores:
-        """Figures by language and over all."""
-
-
 class Executor(Part):
     """Runs a function over partitions somewhere."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -72,6 +72,22 @@ class Likelihood:
     tokens: int
 
 
+@dataclass(frozen=True)
+class Question:
+    """What an evaluator asks about a row. ``name`` tells it from all others of its evaluation. With ``continuations`` the model says
+    how likely each of them is as the beginning of its answer; without it answers, in ``max_tokens`` at most (its own bound where
+    that is None). Without messages the one continuation is a text by itself, from its beginning. ``facts`` are the evaluator's
+    own, for when it reads the answer; they are not asked."""
+
+    name: str
+    row: str
+    language: str
+    messages: tuple[Message, ...]
+    continuations: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 class LLM(Part):
     """A provider of answers. The ledger, the budget, the limits and the retries are the core's: a plugin only asks."""
 
@@ -110,6 +126,10 @@ class LLM(Part):
             "max_tokens": self.max_tokens,
         }
 
+    def deciding(self, context: Context) -> Mapping[str, Any]:
+        """All that decides what it says to a question of an evaluation, as JSON has it: what was said under the same facts is kept."""
+        return self.identity()
+
     def price(self) -> Price | None:
         """What its tokens cost; None when that is not known."""
         return None
@@ -147,8 +167,20 @@ class LLM(Part):
     async def clear_batch(self, batch: str) -> None:
         """Delete what the provider keeps of a batch that was collected, as far as it can."""
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        """Log-probabilities of (prompt, continuation) pairs: a capability that local weights have."""
+    @property
+    def here(self) -> bool:
+        """Whether the model is weights in this process: it costs nothing to ask, gives log-probabilities, and is examined in a
+        process of its own, through :meth:`score` and :meth:`reply`."""
+        return False
+
+    def score(self, questions: Sequence[Question]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        """How likely each continuation of each question is: (number of the question, one for each continuation), in any order, as
+        soon as they are known. A capability of models that are ``here``."""
         raise RecipeError(
             f"{self.model} gives no log-probabilities, which this evaluator needs: use a local model or a trained stage"
         )
+
+    def reply(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """The likeliest answer to each question: (number of the question, answer), in any order, as soon as they are known. A
+        capability of models that are ``here``; others are asked through :meth:`answer`."""
+        raise RecipeError(f"{self.model} is no model of this process")

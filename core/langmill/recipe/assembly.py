@@ -39,6 +39,7 @@ from langmill.yaml12 import Loc, place_of
 DATA_DIR = "FACTORY_DATA"
 FOLDERS = ("train", "eval", "sources")
 """What a run's folder holds beside its data sets."""
+_SCORED = "which this evaluation needs and weights on this machine have: have it answer in words, or name a stage, base or hf/FOLDER"
 SomePart = TypeVar("SomePart", bound=Part)
 
 
@@ -136,7 +137,7 @@ class _Assembler:
         sources = self._sources()
         datasets = {name: self._dataset(name, spec) for name, spec in self._specs("datasets")}
         trainer, stages = self._train(tuple(datasets))
-        evaluators = self._evaluators(tuple(datasets))
+        evaluators = self._evaluators(tuple(datasets), models)
         executor = self._built(Executor, "executors", ("run",), {"use": "local", **self.file.mapping("run")})
         self._data_dir(sources)
         if not self.faults and self.file.mapping("train").get("allow_unchecked") is not True:
@@ -350,14 +351,15 @@ class _Assembler:
         trainer = self._built(Trainer, "trainers", ("train",), spec, leave=("stages", "allow_unchecked"))
         return trainer, stages_of(self.file, self.registry, trainer, datasets, self._known, self.faults)
 
-    def _evaluators(self, datasets: Sequence[str]) -> tuple[tuple[str, Evaluator], ...]:
+    def _evaluators(self, datasets: Sequence[str], models: Mapping[str, LLM]) -> tuple[tuple[str, Evaluator], ...]:
         trained = [
             item["name"]
             for _, item in self.file.items("train", "stages")
             if isinstance(item, dict) and isinstance(item.get("name"), str)
         ]
-        known = [*(["base", *trained] if self.file.mapping("train") else []), *self.file.mapping("models")]
-        evaluators = []
+        own = ["llm"] if "llm" in self.file.merged else []
+        known = [*(["base", *trained] if self.file.mapping("train") else []), *own, *self.file.mapping("models")]
+        evaluators: list[tuple[str, Evaluator]] = []
         for loc, spec in self.file.items("eval"):
             if part := self._built(Evaluator, "evaluators", loc, spec):
                 self._known((*loc, "data"), "data set", part.data, datasets)
@@ -366,6 +368,16 @@ class _Assembler:
                         self._fault((*loc, "models", number), "'base' is the model that train: starts from: add train:")
                     else:
                         self._known((*loc, "models", number), "stage or model", name, known)
+                for judge in part.judges():
+                    if judge != "llm" or "llm" not in self.file.merged:
+                        self._known(loc, "model", judge, list(self.file.mapping("models")))
+                for name in part.models if part.scored() else ():
+                    if name != "base" and name in models and not models[name].here:
+                        self._fault(
+                            (*loc, "models"), f"'{name}' ({models[name].model}) gives no log-probabilities, {_SCORED}"
+                        )
+                if (called := part.called(spec["use"])) in [other.called(use) for use, other in evaluators]:
+                    self._fault(loc, f"another evaluation is called '{called}': give one of them a name: of its own")
                 evaluators.append((spec["use"], part))
         return tuple(evaluators)
 

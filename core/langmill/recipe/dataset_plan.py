@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from langmill.parts.contexts import EVAL, held_against
+from langmill.parts.evaluation import Evaluator
 from langmill.parts.filters import Filter
-from langmill.parts.kinds import Augmenter, Evaluator, Exporter, Stage
+from langmill.parts.kinds import Augmenter, Exporter, Stage
 from langmill.rows import Split
 
 StepKind = Literal["filters", "augmenters"]

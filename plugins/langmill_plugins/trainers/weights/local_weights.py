@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import PrivateAttr
 
-from langmill.api import LLM, Answer, Context, Field, Likelihood, Message
+from langmill.api import LLM, Answer, Context, Field, Likelihood, Message, Question
 from langmill_plugins.trainers.options import AdapterTrainer
 from langmill_plugins.trainers.tokens.templates import chat_text, with_template
 from langmill_plugins.trainers.weights.adapters import load_model, placed, with_saved_adapter
@@ -64,7 +64,7 @@ class LocalWeights(LLM):
         """The likeliest answer, token by token."""
         return await asyncio.to_thread(self._answer, messages)
 
-    def _answer(self, messages: Sequence[Message]) -> Answer:
+    def _answer(self, messages: Sequence[Message], most: int | None = None) -> Answer:
         import torch
 
         with self._lock, torch.inference_mode():
@@ -74,45 +74,54 @@ class LocalWeights(LLM):
             made = model.generate(
                 input_ids=torch.tensor([ids], device=model.device),
                 attention_mask=torch.ones((1, len(ids)), dtype=torch.long, device=model.device),
-                max_new_tokens=self.max_tokens, do_sample=False, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id,
+                max_new_tokens=most or self.max_tokens, do_sample=False, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id,
             )[0, len(ids) :].tolist()  # fmt: skip
         finish = "stop" if made and made[-1] in ends else "length"
         text = tokenizer.decode(made, skip_special_tokens=True).strip()
         return Answer(text, "stop" if finish == "stop" else "length", len(ids), len(made), 0.0)
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        """Log-probability of each continuation as the beginning of the assistant's answer to the prompt as a user's turn.
+    @property
+    def here(self) -> bool:
+        """They are in this process."""
+        return True
 
-        Each distinct prompt is read once; its continuations are then read on top of what was kept of it. Prompts of like
-        length share a batch. No end token is added: a continuation is what the answer begins with.
+    def score(self, questions: Sequence[Question]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        """Log-probability of each continuation as the beginning of the assistant's answer to the messages.
+
+        Each prompt is read once; its continuations are then read on top of what was kept of it. Prompts of like length share a
+        batch. No end token is added: a continuation is what the answer begins with.
         """
         import torch
 
         with self._lock, torch.inference_mode():
             tokenizer, model = self.loaded()
-            asked: dict[str, list[int]] = {}
-            for number, (prompt, _) in enumerate(pairs):
-                asked.setdefault(prompt, []).append(number)
-            heads = [chat_text(tokenizer, [Message("user", prompt)], ask=True) for prompt in asked]
+            heads = [chat_text(tokenizer, question.messages, ask=True) for question in questions]
             prompts = [
                 _Prompt(tokenizer(head, add_special_tokens=False)["input_ids"], [
-                    (number, _continued(tokenizer, head, pairs[number][1])) for number in numbers
+                    ((number, place), _continued(tokenizer, head, text))
+                    for place, text in enumerate(questions[number].continuations)
                 ])
-                for head, numbers in zip(heads, asked.values(), strict=True)
+                for number, head in enumerate(heads)
             ]  # fmt: skip
-            found: list[Likelihood | None] = [None] * len(pairs)
             for batch in _batched(prompts, model):
-                for number, likelihood in _score(batch, tokenizer.pad_token_id, model):
-                    found[number] = likelihood
-        return [likelihood for likelihood in found if likelihood is not None]
+                found: dict[int, dict[int, Likelihood]] = {}
+                for (number, place), likelihood in _score(batch, tokenizer.pad_token_id, model):
+                    found.setdefault(number, {})[place] = likelihood
+                for number, by_place in found.items():
+                    yield number, tuple(by_place[place] for place in sorted(by_place))
+
+    def reply(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """The likeliest answer to each question."""
+        for number, question in enumerate(questions):
+            yield number, self._answer(question.messages, question.max_tokens)
 
 
 @dataclass
 class _Prompt:
-    """A prompt's tokens, and its continuations as (number of the pair, tokens)."""
+    """A prompt's tokens, and its continuations as ((number of the question, place in it), tokens)."""
 
     ids: list[int]
-    continuations: list[tuple[int, list[int]]]
+    continuations: list[tuple[tuple[int, int], list[int]]]
 
 
 def open_weights(trainer: AdapterTrainer, folder: Path | None, context: Context) -> LocalWeights:
@@ -171,8 +180,8 @@ def _batched(prompts: list[_Prompt], model: Any) -> list[list[_Prompt]]:
     return made
 
 
-def _score(prompts: list[_Prompt], pad: int, model: Any) -> list[tuple[int, Likelihood]]:
-    """(number of the pair, likelihood) for all continuations of a batch of prompts."""
+def _score(prompts: list[_Prompt], pad: int, model: Any) -> list[tuple[tuple[int, int], Likelihood]]:
+    """((number of the question, place), likelihood) for all continuations of a batch of prompts."""
     import torch
 
     sizes = torch.tensor([len(prompt.ids) for prompt in prompts], device=model.device)
@@ -202,7 +211,7 @@ def _score(prompts: list[_Prompt], pad: int, model: Any) -> list[tuple[int, Like
             rest = torch.tensor(tails[at][1][1:], device=model.device)
             chances = logits[row, : len(rest)].float().log_softmax(-1)
             total[at] += float(chances.gather(1, rest[:, None]).sum())
-    return [(number, Likelihood(total[at], len(tail))) for at, (number, tail) in enumerate(tails)]
+    return [(place, Likelihood(total[at], len(tail))) for at, (place, tail) in enumerate(tails)]
 
 
 def _padded(rows: list[list[int]], pad: int, model: Any) -> tuple[Any, Any]:

@@ -1,0 +1,1 @@
+"""Figures: intervals, tests of one model against another, and what others have published."""
