@@ -24,7 +24,7 @@ from langmill.errors import (
     nearest,
 )
 from langmill.parts.contexts import UNFIT, Check, Context, Model, Reply, Schema, SourceContext, StepContext
-from langmill.parts.evaluation import Answered, EvalContext, Evaluator, Item, Marked, Metric, Score, Table
+from langmill.parts.evaluation import Answered, EvalContext, Evaluator, Item, JudgeCall, Marked, Metric, Score, Table
 from langmill.parts.filters import DatasetFilter, Facts, Filter, IndexedFilter, Signed
 from langmill.parts.forecasts import Reach, Room, RowAhead, StageForecast
 from langmill.parts.kinds import (
@@ -122,6 +122,7 @@ __all__ = [
     "FollowUp",
     "IndexedFilter",
     "Item",
+    "JudgeCall",
     "LanguageNotWritten",
     "Likelihood",
     "Loader",

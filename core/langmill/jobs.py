@@ -1,7 +1,7 @@
 """Training and examining, each in a process of its own: memory goes back when it ends, and a trainer's patches touch nothing else.
 
     python -m langmill.jobs RUN train STAGE
-    python -m langmill.jobs RUN examine NUMBER MODEL KEY
+    python -m langmill.jobs RUN examine NUMBER MODEL KEY [offline]
     python -m langmill.jobs RUN export STAGE KIND FOLDER
 
 The job reads the run's folder alone (recipe.lock.yaml and Parquet): neither the sources nor a provider. It tells what it
@@ -104,11 +104,11 @@ def train(assembly: Assembly, store: RunFolder, stage: Stage) -> None:
     _tell({"event": "trained", "adapter": str(adapter.relative_to(store.root))})
 
 
-def examine(assembly: Assembly, store: RunFolder, number: int, model: str, key: str) -> None:
+def examine(assembly: Assembly, store: RunFolder, number: int, model: str, key: str, *, offline: bool = False) -> None:
     """Have weights answer an evaluator's questions; the answers are in their file when it ends. ``key`` is a hash of what decides
     them."""
     use, evaluator = assembly.evaluators[number]
-    context = context_of(assembly, store, number)
+    context = context_of(assembly, store, number, offline=offline)
     if model in assembly.models:
         llm = assembly.models[model]
         asyncio.run(llm.start(context))
@@ -153,7 +153,8 @@ def main(arguments: list[str]) -> int:
         elif arguments[1] == "export":
             export(assembly, store, stages[arguments[2]], arguments[3], Path(arguments[4]))
         else:
-            examine(assembly, store, int(arguments[2]), arguments[3], arguments[4])
+            number, model, key, *rest = arguments[2:]
+            examine(assembly, store, int(number), model, key, offline=bool(rest))
     except FactoryError as error:
         _tell({"event": "error", "message": str(error), "exit_code": error.exit_code})
         return error.exit_code

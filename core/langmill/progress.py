@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TextIO
 
+from langmill.parts.evaluation import ALL, Score
 from langmill.parts.training import Smoothed
+from langmill.report.scores import figure
 from langmill.report.summary import left_words
 
 QUIET_SECONDS = 15.0  # between plain lines of one step when nobody watches a terminal
@@ -161,13 +163,30 @@ class Progress:
         self.line(f"    {event['stage']} validation loss {when}: {event['loss']:.3f}")
 
     def _eval(self, event: Mapping[str, Any]) -> None:
+        self.calls = {}  # what was counted before is of another model
         self.line(f"  score {event['model']} on {event['name']}{_kept(event['kept'])}")
 
     def _examining(self, event: Mapping[str, Any]) -> None:
         key, done, of = f"{event['name']} {event['model']}", event["done"], event["of"]
-        self._moving(
-            key, done, of, lambda: f"    {key} {done:,}/{of:,} questions{self._rates(key, done, of, 'questions')}"
-        )
+
+        def text() -> str:
+            flight = f" · {self.calls['in_flight']} in flight" if self.calls.get("in_flight") else ""
+            money = f" · ${self.calls['spent']:.4f}" if self.calls.get("spent") else ""
+            return f"    {key} {done:,}/{of:,} questions{flight}{money}{self._rates(key, done, of, 'questions')}"
+
+        self._moving(key, done, of, text)
+
+    def _scored(self, event: Mapping[str, Any]) -> None:
+        over = [score for score in map(Score.of, event["scores"]) if score.language == ALL]
+        said = [
+            f"{score.metric} {figure(score.value)}"
+            if score.correct is None
+            else f"{score.metric} {100 * score.value:.1f} %"
+            for score in over
+        ]
+        lost = max((score.unreadable for score in over), default=0)
+        unread = [f"{lost:,} answers could not be read"] if lost else []
+        self.line(f"    {event['name']} {event['model']}, over all languages: {', '.join([*said, *unread])}")
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.line(f"  note: {event['text']}")

@@ -7,7 +7,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from langmill import __version__
 from langmill.api import Stage
 from langmill.calls.engine import Engine
+from langmill.calls.stopping import draining
 from langmill.disk.store import RunFolder, file_hash, key_of
 from langmill.disk.whole import write_text, write_whole
 from langmill.errors import MissingInput, RecipeError
@@ -169,7 +169,7 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
         if told:
             report({"event": "note", "text": told})
         engine = Engine(assembly.models, ledger, run=store.run_id, budget=budget, context=context, report=report)
-        asking = partial(_draining, engine, report)
+        asking = partial(draining, engine, report)
         pipeline = Pipeline(assembly, store, workshop, engine, report, request.limit, asking)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # not the loop's, which would wait for the step to end
         async with engine:
@@ -190,26 +190,6 @@ def _used_sources(assembly: Assembly) -> list[str]:
     """The sources that some data set reads, in the recipe's order."""
     used = {name for plan in assembly.datasets.values() for name in plan.inputs}
     return [name for name in assembly.sources if name in used]
-
-
-@contextmanager
-def _draining(engine: Engine, report: Report) -> Iterator[None]:
-    """While a model is asked. First Ctrl-C: no new calls, those in flight are waited for. Second: stop at once; the ledger
-    is whole either way. Outside of it the first one stops at once: finished segments are kept."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-
-    def first() -> None:
-        report({"event": "note", "text": "stopping: calls in flight are finished and kept; Ctrl-C again stops at once"})
-        engine.drain()
-        if task is not None:
-            loop.add_signal_handler(signal.SIGINT, task.cancel)
-
-    loop.add_signal_handler(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)  # back to KeyboardInterrupt
 
 
 def _train(assembly: Assembly, store: RunFolder, stage: Stage, report: Report) -> None:

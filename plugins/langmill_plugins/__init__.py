@@ -15,13 +15,15 @@ P = TypeVar("P", bound=Part)
 
 
 class Shelf(Mapping[str, type[P]]):
-    """Parts of one kind: name to class, imported from ``langmill_plugins.KIND.NAME`` when it is asked for."""
+    """Parts of one kind: name to class, imported from ``langmill_plugins.KIND.NAME`` when it is asked for; a class that lies
+    elsewhere is named with its module, MODULE:CLASS."""
 
     def __init__(self, kind: str, classes: Mapping[str, str]):
         self.kind, self.classes = kind, classes
 
     def __getitem__(self, name: str) -> type[P]:
-        part: type[P] = getattr(import_module(f"{__name__}.{self.kind}.{name}"), self.classes[name])
+        module, _, named = self.classes[name].rpartition(":")
+        part: type[P] = getattr(import_module(f"{__name__}.{module or f'{self.kind}.{name}'}"), named)
         return part
 
     def __iter__(self) -> Iterator[str]:
@@ -50,6 +52,7 @@ def register_loaders() -> Mapping[str, type[Loader]]:
             "medmcqa": "MedMCQA",
             "medqa": "MedQA",
             "medquad": "MedQuad",
+            "mmlu": "MMLU",
             "openstax": "OpenStax",
             "pubmedqa": "PubMedQA",
             "rumeddanet": "RuMedDaNet",
@@ -84,7 +87,17 @@ def register_augmenters() -> Mapping[str, type[Augmenter]]:
 @hookimpl
 def register_llms() -> Mapping[str, type[LLM]]:
     """Models that answer."""
-    return Shelf("llms", {"litellm": "LiteLLM", "local": "Local", "replay": "Replay", "scripted": "Scripted"})
+    return Shelf(
+        "llms",
+        {
+            "gguf": "Gguf",
+            "hf": "trainers.weights.named:HuggingFace",  # weights are a trainer's business
+            "litellm": "LiteLLM",
+            "local": "Local",
+            "replay": "Replay",
+            "scripted": "Scripted",
+        },
+    )
 
 
 @hookimpl
@@ -102,7 +115,16 @@ def register_trainers() -> Mapping[str, type[Trainer]]:
 @hookimpl
 def register_evaluators() -> Mapping[str, type[Evaluator]]:
     """Scores."""
-    return Shelf("evaluators", {"choice_accuracy": "ChoiceAccuracy"})
+    return Shelf(
+        "evaluators",
+        {
+            "choice_accuracy": "ChoiceAccuracy",
+            "judge": "Judge",
+            "language_consistency": "LanguageConsistency",
+            "perplexity": "Perplexity",
+            "rationale_similarity": "RationaleSimilarity",
+        },
+    )
 
 
 @hookimpl

@@ -65,7 +65,7 @@ def write_rows(folder: Path, data: Path, amount: Amount, tokens: Callable[[str],
         lines: list[str] = []
         table: dict[str, Any] = {"train": {}, "dev": {}}
         for language in LANGUAGES:
-            rows = [row for row in _rows(sets[language], data) if row.language == language]
+            rows = [row for row in rows_of(sets[language], data) if row.language == language]
             if sets[language] in EXAMS.values():
                 rows = [row for row in rows if (_share(row.family, "half") < 0.5) == (name == "open")]
             records = _fitting(rows, name, amount, tokens)
@@ -78,7 +78,8 @@ def write_rows(folder: Path, data: Path, amount: Amount, tokens: Callable[[str],
     return counts
 
 
-def _rows(loader: Loader, data: Path) -> Iterator[Row]:
+def rows_of(loader: Loader, data: Path) -> Iterator[Row]:
+    """A set's rows, as its loader reads them."""
     context = SourceContext("sources.s", 17, PACKS, Path(), data, source=type(loader).__name__, splits=loader.splits)
     return (item for item in loader.load(context) if isinstance(item, Row))
 

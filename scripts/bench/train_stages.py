@@ -76,7 +76,7 @@ def stages(quick: bool, work: Path, data: Path) -> Section:
     size = SIZES[quick]
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait must sleep, here and in what is started
     section.figures["rows"] = _write(work, data, size)
-    seconds = _factory("run recipe.yaml --out run --until train --offline", work)
+    seconds = factory("run recipe.yaml --out run --until train --offline", work)
     store = RunFolder(work / "run")
     done = sorted(store.root.glob("train/*/result.json"), key=lambda path: path.stat().st_mtime)
     results = {path.parent.name: json.loads(path.read_text("utf-8")) for path in done}
@@ -85,7 +85,7 @@ def stages(quick: bool, work: Path, data: Path) -> Section:
     losses = _learnt(section, models)
     _handed_over(section, results)
     _packed(section, store, results)
-    _factory("export run choices --as merged --out merged --allow-demo", work)
+    factory("export run choices --as merged --out merged --allow-demo", work)
     _merged(section, models, work / "merged", losses["choices"]["choices"]["all"])
     return section
 
@@ -114,7 +114,7 @@ def _write(work: Path, data: Path, size: Size) -> dict[str, Any]:
     return counts
 
 
-def _factory(said: str, work: Path) -> float:
+def factory(said: str, work: Path) -> float:
     """The command in a process of its own; seconds. Raises RuntimeError with its last words when it failed."""
     began = time.monotonic()
     command = [sys.executable, "-m", "langmill.cli", *said.split()]

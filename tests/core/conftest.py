@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.evaluations import examined
 
 from langmill.api import (
     LLM,
@@ -323,21 +324,6 @@ def _of_first() -> dict[str, object]:
     }
 
 
-def _scored(store: RunFolder) -> None:
-    right = {"base": 4, "first": 5, "second": 17}
-    for model, correct in right.items():
-        scores = []
-        for code, n in (("en", 20), ("zh", 20), ("ru", 20), ("all", 60)):
-            hit = correct * n // 20 - (code == "zh")
-            share = hit / n
-            margin = 1.96 * math.sqrt(share * (1 - share) / n)
-            interval = [max(0.0, share - margin), min(1.0, share + margin)]
-            scores.append({"language": code, "metric": "accuracy", "n": n, "correct": hit, "accuracy": share,
-                           "interval": interval, "chance": 0.2, "unreadable": 0, "prompt": "h"})  # fmt: skip
-        facts = {"key": "k", "use": "asked", "data": "exams", "split": "test", "model": model}
-        store.write_json(f"eval/exams.asked.{model}.json", {**facts, "scores": scores, "items": []})
-
-
 @pytest.fixture
 def small_assembly(tmp_path: Path) -> Callable[[str], Assembly]:
     """Assembles a recipe from text, with parts that do nothing."""
@@ -356,7 +342,7 @@ def finished(small_assembly: Callable[[str], Assembly], tmp_path: Path) -> Finis
     store = RunFolder(tmp_path / "run")
     rows = {"exams": _exams(store), "ift": _ift(store)}
     _trained(store)
-    _scored(store)
+    examined(store)
     usage = {"model": "small/writer", "step": "rewrite", "calls": 20, "cached": 3, "failed": 1, "prompt_tokens": 5120,
              "answer_tokens": 1800, "cost": 0.0123, "priced": True}  # fmt: skip
     store.write_json("manifest.json", {"seconds": 240.0, "sources": {}, "calls": [usage]})

@@ -118,7 +118,7 @@ def test_stages_hand_over_and_everything_is_kept(toy):
     asked = {item["row"] for item in facts["items"]}
     assert len(asked) == 3
     assert asked < test
-    assert "exams letters, % right" in done.err
+    assert "exams.choice_accuracy letters, %: " in done.err
     assert "library says hello" not in done.err
 
     before = toy.state()

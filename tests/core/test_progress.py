@@ -177,3 +177,44 @@ def test_validation_losses_stay_and_steps_come_seldom_without_a_terminal():
     ]
     assert len(lines) == 3 + 4, "three validations, a line every quarter of a minute, and the last step"
     assert lines[-2].startswith("    first step 100/100 · loss 2.000")
+
+
+def test_an_examination_tells_how_far_it_is_what_it_costs_and_what_came_of_it(wide):
+    watch = Watch(Terminal())
+    watch.calls(answered=500, cached=80, tokens=9000, spent=0.25)  # of the data before
+    watch.progress({"event": "eval", "name": "exams.asked", "model": "mini", "data": "exams", "kept": False})
+    assert watch.told() == "  score mini on exams.asked\n"
+    for second in range(11):
+        watch.now = 1000.0 + second
+        watch.calls(answered=3 * second, in_flight=8, tokens=30 * second, spent=0.25 + 0.01 * second)
+        watch.progress({"event": "examining", "name": "exams.asked", "model": "mini", "done": 3 * second, "of": 60})
+    assert watch.told() == (
+        "    exams.asked mini 30/60 questions · 8 in flight · $0.3500 · 3.0 questions/s · 30 tokens/s · 10 s left"
+    )
+    watch.progress({"event": "eval", "name": "exams.asked", "model": "base", "data": "exams", "kept": False})
+    watch.told()
+    watch.progress({"event": "examining", "name": "exams.asked", "model": "base", "done": 60, "of": 60})
+    assert watch.told() == "    exams.asked base 60/60 questions\n"  # weights cost nothing
+    share = {
+        "language": "en",
+        "metric": "letters",
+        "n": 4,
+        "correct": 1,
+        "accuracy": 0.25,
+        "interval": [0, 1],
+        "chance": 0.2,
+    }
+    mean = {
+        "language": "all",
+        "metric": "perplexity",
+        "n": 4,
+        "value": 12.345,
+        "interval": [10, 14],
+        "unreadable": 0,
+        "prompt": "",
+    }
+    scores = [share, {**share, "language": "all", "unreadable": 2}, mean]
+    watch.progress({"event": "scored", "name": "exams.asked", "model": "base", "scores": scores})
+    assert watch.told() == (
+        "    exams.asked base, over all languages: letters 25.0 %, perplexity 12.3, 2 answers could not be read\n"
+    )

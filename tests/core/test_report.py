@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from langmill.recipe.assembly import Assembly
-from langmill.report.charts import Series, interval_bar, line_chart, share_bar, ticks
+from langmill.report.charts import Dot, Series, dot_lines, line_chart, scale, share_bar, ticks
 from langmill.report.page import write_report
 
 APART = {"td", "th", "tr", "p", "br", "li", "dt", "dd", "div", "h1", "h2", "h3", "h4", "footer"}
@@ -137,17 +137,13 @@ def test_a_finished_row_and_a_reject_are_shown_with_their_origin(page: Page) -> 
     assert "in_test_set datasets.ift.steps[2]" in page.text and "like own_choice/en-choice-01" in page.text
 
 
-def test_training_scores_and_money_are_told(page: Page) -> None:
+def test_training_and_money_are_told(page: Page) -> None:
     assert "Rows left out: too_long 4 (English 3, Russian 1)." in page.text
     assert "Forms left out, their rows staying in another: too_long 5 (Chinese 5)." in page.text
     assert "Prompts cut: prompt 2 (Chinese 2)." in page.text
     assert "Tokens that carried loss: English 9 000, Chinese 2 345." in page.text
     assert "Memory ran out: each batch was cut in 2" in page.text
     assert "tokens 20 480 seconds 80 tokens a second 256" in page.text
-    assert (
-        "first against base: the intervals overlap in English, Russian, Chinese, all languages, so no gain" in page.text
-    )
-    assert "second against base: higher in English, Russian, Chinese, all languages." in page.text
     assert "rewrite small/writer 20 3 1 5 120 1 800 0.012" in page.text
 
 
@@ -226,9 +222,41 @@ def test_a_long_training_makes_no_long_page() -> None:
 
 
 def test_bars_are_shares_of_their_track() -> None:
-    bar = interval_bar(0.5, 0.25, 0.75, 0.2, "base", "t")
-    assert 'class="whisker" x1="25.00%" x2="75.00%"' in bar and 'cx="50.00%"' in bar and 'x1="20.00%"' in bar
     pieces = share_bar({"kept": 3, "made": 0, "left": 1}, 4, "t")
     assert 'class="kept" x="0.00%" width="75.00%"' in pieces and 'class="left" x="75.00%" width="25.00%"' in pieces
     assert "made" not in pieces
     assert "rect" not in share_bar({"kept": 0}, 0, "t")
+
+
+def test_a_dot_lies_where_its_figure_says() -> None:
+    dots = [Dot(0.5, 0.25, 0.75, "base", "<b>"), Dot(0.9, 0.8, 1.0, "first", "first")]
+    drawn = dot_lines(dots, scale([0.25, 1.0], share=True), 0.2, "both <i>")
+    assert 'class="whisker" x1="25.00%" x2="75.00%" y1="11"' in drawn and 'cx="50.00%" cy="11"' in drawn
+    assert 'x1="80.00%" x2="100.00%" y1="27"' in drawn and '<line class="chance" x1="20.00%" x2="20.00%"' in drawn
+    assert "<title>both &lt;i&gt;</title>" in drawn and "<title>&lt;b&gt;</title>" in drawn
+    assert 'class="chance"' not in dot_lines(dots, scale([0.0, 1.0], share=True), None, "t")
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "marks"),
+    [
+        ([0.21, 0.34], {"share": True}, [0, 0.1, 0.2, 0.3, 0.4]),  # begins at 0 and goes no further than it must
+        ([0.0, 0.0], {"share": True}, [0, 0.25, 0.5, 0.75, 1]),
+        ([0.97], {"share": True}, [0, 0.25, 0.5, 0.75, 1]),
+        ([-0.3, 0.4], {}, [-0.4, -0.2, 0, 0.2, 0.4]),
+        ([3.2, 180], {"logarithm": True}, [2, 5, 10, 20, 50, 100, 200]),
+        ([10, 1000], {"logarithm": True}, [10, 20, 50, 100, 200, 500, 1000]),
+        ([1.5, 70_000], {"logarithm": True}, [1, 10, 100, 1_000, 10_000, 100_000]),
+        ([20, 40], {"logarithm": True}, [20, 25, 30, 35, 40]),  # within a factor of ten an even scale says more
+    ],
+)
+def test_a_scale_holds_its_values(values: list[float], how: dict[str, bool], marks: list[float]) -> None:
+    made = scale(values, **how)
+    assert made.marks == pytest.approx(marks)
+    places = [made.place(value) for value in (made.low, *sorted(values), made.high)]
+    assert places == sorted(places) and places[0] == 0 and places[-1] == pytest.approx(100)
+
+
+def test_equal_steps_of_a_logarithm_are_equally_far() -> None:
+    made = scale([1, 10_000], logarithm=True)
+    assert [made.place(value) for value in (1, 10, 100, 1_000, 10_000)] == pytest.approx([0, 25, 50, 75, 100])

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NoReturn
 
 from langmill.api import LLM, Answer, CallError, Message, Price
@@ -55,9 +56,7 @@ class Sender:
     def __init__(self, account: Account, llm: LLM):
         self.account, self.llm, self.limiter = account, llm, Limiter(llm.concurrency)
         self.started = self._ready = False  # begun, so that it must be stopped; fit to be asked
-        identity = llm.identity()
-        self.name = str(identity["model"])
-        self.identity = canonical(identity)
+        self.name = str(llm.identity()["model"])
         self._requests = llm.requests_per_minute and Quota(llm.requests_per_minute)
         self._tokens = llm.tokens_per_minute and Quota(llm.tokens_per_minute)
         self._price: Price | None = None
@@ -67,6 +66,12 @@ class Sender:
         self._failures = 0  # in a row
         self._last_answer = 0.0  # when one came, by the monotonic clock
         self._gave_way = False
+
+    @cached_property
+    def identity(self) -> str:
+        """What makes two answers of the model comparable, for the keys of calls. Of a file the content counts, so that it must be
+        there when this is first asked for. Raises MissingInput."""
+        return canonical(self.llm.deciding(self.account.context))
 
     # --- one call -----------------------------------------------------------------------------------------------------
 

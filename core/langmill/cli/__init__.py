@@ -12,6 +12,8 @@ import sys
 import typer
 
 from langmill.cli.arguments import say
+from langmill.cli.comparing import compare
+from langmill.cli.evaluating import evaluate
 from langmill.cli.exporting import export
 from langmill.cli.ledger import ledger
 from langmill.cli.looking import report, show, status
@@ -38,6 +40,7 @@ for command in (
     status,
     report,
     show,
+    compare,
     export,
     plugins,
     languages,
@@ -46,6 +49,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
+app.command("eval")(evaluate)
 app.add_typer(ledger, name="ledger")
 
 

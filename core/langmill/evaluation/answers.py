@@ -6,16 +6,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from langmill.api import Answer, Answered, Likelihood, Question
-from langmill.disk.whole import write_text
+from langmill.api import Answer, Answered, FactoryError, Likelihood, Question
 
 KEPT = ("text", "finish", "prompt_tokens", "answer_tokens", "cost")  # of an answer
+Said = Answer | tuple[Likelihood, ...]
 
 
 def asked(question: Question) -> str:
@@ -30,30 +29,33 @@ def asked(question: Question) -> str:
 
 
 class AnswerFile:
-    """The answers of one model (``model`` is a hash of what decides what it says) to one evaluation. As a context manager it may be
-    added to; one process at a time. A line cut off by a kill is passed over."""
+    """The answers of one model (``model`` is a hash of what decides what it says) to one evaluation, JSON Lines: first the model,
+    then one answer a line. As a context manager it may be added to; one process at a time. A line that a kill has cut off, or that
+    is damaged, is passed over; a file of another model is begun anew when it is first added to."""
 
     def __init__(self, path: Path, model: str):
         self.path, self.model = path, model
-        self._known: dict[str, Mapping[str, Any]] = {}
-        for line in self._lines():
-            if "asked" in line:
-                self._known[line["asked"]] = line
+        self._known: dict[str, Said] = {}
+        self._mine = self._whole = False  # the file is this model's; its last line came to its end
         self._handle: Any = None
+        self._read()
 
-    def _lines(self) -> Iterable[dict[str, Any]]:
-        """The lines of this model; none where the file is another's."""
+    def _read(self) -> None:
         if not self.path.exists():
             return
-        with self.path.open(encoding="utf-8") as lines:
-            for number, text in enumerate(lines):
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines):
+                self._whole = line.endswith(b"\n")
                 try:
-                    line = json.loads(text)
-                except ValueError:
-                    continue
-                if not number and line.get("model") != self.model:
+                    facts = json.loads(line)
+                    if not number:
+                        self._mine = facts["model"] == self.model
+                    else:
+                        self._known[facts["asked"]] = _said(facts)
+                except (ValueError, KeyError, TypeError):
+                    pass
+                if not self._mine:
                     return
-                yield line
 
     def missing(self, questions: Sequence[Question]) -> list[Question]:
         """Those that are not answered yet, each wording once."""
@@ -64,38 +66,63 @@ class AnswerFile:
         return [_answered(question, self._known[asked(question)]) for question in questions]
 
     def __enter__(self) -> AnswerFile:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        head = [
-            {"model": self.model},
-            *self._known.values(),
-        ]  # what another model said goes, and so does a line cut off
-        write_text(self.path, "".join(_line(line) for line in head))
-        self._handle = self.path.open("a", encoding="utf-8")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = self.path.open("ab" if self._mine else "wb", buffering=0)
+        except OSError as error:
+            raise self._refused(error) from error
+        if not self._mine:
+            self._write({"model": self.model})
+        elif not self._whole:
+            self._put(b"\n")
+        self._mine = self._whole = True
         return self
 
     def add(self, question: Question, *, answer: Answer | None = None, likelihoods: Sequence[Likelihood] = ()) -> None:
-        """Keep what was said to a question. It is handed to the system at once and reaches the disk at the end."""
+        """Keep what was said to a question. It is handed to the system at once and reaches the disk at the end. Raises FactoryError
+        when the disk takes no more."""
         line: dict[str, Any] = {"asked": asked(question), "question": question.name}
         if answer is not None:
-            line |= {name: value for name, value in asdict(answer).items() if name in KEPT}
+            line |= {name: getattr(answer, name) for name in KEPT}
         else:
             line["likelihoods"] = [[one.log_probability, one.tokens] for one in likelihoods]
-        self._known[line["asked"]] = line
-        self._handle.write(_line(line))
-        self._handle.flush()
+        self._write(line)
+        self._known[line["asked"]] = _said(line)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.fsync(self._handle.fileno())
-        self._handle.close()
+        try:
+            os.fsync(self._handle.fileno())
+        except OSError as refused:
+            if error is None:
+                raise self._refused(refused) from refused
+        finally:
+            self._handle.close()
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        self._put(json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+
+    def _put(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[self._handle.write(line) :]
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> FactoryError:
+        return FactoryError(
+            f"can not write {self.path}: {error.strerror or error}. The answers before are kept: make room, then run the same "
+            "command again"
+        )
 
 
-def _line(facts: Mapping[str, Any]) -> str:
-    return json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
-
-
-def _answered(question: Question, line: Mapping[str, Any]) -> Answered:
+def _said(line: Mapping[str, Any]) -> Said:
+    """What a line holds. Raises KeyError, TypeError for one that is none of ours."""
     if "likelihoods" in line:
-        return Answered(question, None, tuple(Likelihood(*pair) for pair in line["likelihoods"]))
-    return Answered(question, Answer(**{name: line[name] for name in KEPT if name in line}))
+        return tuple(Likelihood(float(value), int(tokens)) for value, tokens in line["likelihoods"])
+    return Answer(line["text"], **{name: line[name] for name in KEPT if name in line and name != "text"})
+
+
+def _answered(question: Question, said: Said) -> Answered:
+    return Answered(question, said) if isinstance(said, Answer) else Answered(question, None, said)

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from langmill.api import LLM, Answer, FactoryError, Question, RowFault
 from langmill.calls.engine import BoundModel
+from langmill.errors import BudgetReached, ProviderDown
 from langmill.evaluation.answers import AnswerFile
 
+AHEAD = 2  # questions that wait for their turn, for each call that may be in flight
+REFUSED = (
+    20  # questions that a provider may refuse before it has answered one: beyond, it is no matter of the questions
+)
+BATCHED = 50_000  # questions that wait at once where they go out in batches
+TURN = 100  # answers after which others have their turn: what the ledger has comes without waiting for anything
+TOLD_PAUSE = 0.25  # seconds between two reports of the counts
 Tell = Callable[[int, int], None]
-"""Called with how many questions are answered, and of how many."""
+"""Called with how many questions are answered, and of how many: at times, and at the end."""
+
+
+class _Counts:
+    """How many questions are answered; told not more often than a person can read."""
+
+    def __init__(self, done: int, of: int, tell: Tell):
+        self.done, self.of, self.tell, self._told = done, of, tell, 0.0
+
+    def more(self) -> None:
+        """One more is answered."""
+        self.done += 1
+        if self.done == self.of or time.monotonic() - self._told > TOLD_PAUSE:
+            self._told = time.monotonic()
+            self.tell(self.done, self.of)
 
 
 def ask_here(llm: LLM, questions: Sequence[Question], file: AnswerFile, tell: Tell) -> None:
@@ -18,50 +41,93 @@ def ask_here(llm: LLM, questions: Sequence[Question], file: AnswerFile, tell: Te
     missing = file.missing(questions)
     scored = [question for question in missing if question.continuations]
     written = [question for question in missing if not question.continuations]
-    done, of = len(questions) - len(missing), len(questions)
+    counts = _Counts(len(questions) - len(missing), len(questions), tell)
     with file:
-        if scored:
-            for number, likelihoods in llm.score(scored):
-                file.add(scored[number], likelihoods=likelihoods)
-                done += 1
-                tell(done, of)
-        if written:
-            for number, answer in llm.reply(written):
-                file.add(written[number], answer=answer)
-                done += 1
-                tell(done, of)
+        for number, likelihoods in llm.score(scored) if scored else ():
+            file.add(scored[number], likelihoods=likelihoods)
+            counts.more()
+        for number, answer in llm.reply(written) if written else ():
+            file.add(written[number], answer=answer)
+            counts.more()
 
 
 async def ask_provider(
     model: BoundModel, name: str, questions: Sequence[Question], file: AnswerFile, tell: Tell
 ) -> None:
-    """Ask a model behind the ledger what is not answered yet. What a provider refuses to answer is an empty answer; raises
-    FactoryError when it failed on some: the others are kept."""
+    """Ask a model behind the ledger what is not answered yet, a few questions at a time.
+
+    What it refuses to answer is an empty answer, unless it refuses everything. Raises FactoryError when it failed on some, and
+    whatever ends the run (BudgetReached, ProviderDown, Stopped): what was answered by then is kept.
+    """
     missing = file.missing(questions)
-    lost: list[str] = []
-    done, of = len(questions) - len(missing), len(questions)
-
-    async def one(question: Question) -> None:
-        nonlocal done
-        try:
-            answer = await model.reply(question.messages, step=f"eval.{name}", language=question.language)
-        except RowFault as fault:
-            if fault.reason != "bad_request":
-                lost.append(fault.detail)
-                return
-            answer = Answer("", "refusal")
-        file.add(question, answer=answer)
-        done += 1
-        tell(done, of)
-
     if any(question.continuations for question in missing):
         model.sender.llm.score(missing)  # says that it can not
+    work = _Asking(model, name, file, iter(missing), _Counts(len(questions) - len(missing), len(questions), tell))
     with file:
-        async with asyncio.TaskGroup() as group:
-            for question in missing:
-                group.create_task(one(question))
-    if lost:
+        await work.all(len(missing))
+    if work.lost:
         raise FactoryError(
-            f"{model.name} did not answer {len(lost):,} of {of:,} questions of {name} ({lost[0]}); the others are kept: the same "
-            "command asks for the rest"
+            f"{model.name} did not answer {len(work.lost):,} of {len(questions):,} questions of {name} ({work.lost[0]}); the others "
+            "are kept: the same command asks for the rest"
+        )
+
+
+class _Asking:
+    """The questions of one evaluation on their way to a provider."""
+
+    def __init__(
+        self, model: BoundModel, name: str, file: AnswerFile, waiting: Iterator[Question], counts: _Counts
+    ) -> None:
+        self.model, self.name, self.file, self.waiting, self.counts = model, name, file, waiting, counts
+        self.lost: list[str] = []  # what was said to those that the provider failed on
+        self.refused: list[tuple[Question, str]] = []  # kept once the provider has answered anything at all
+        self.faults: list[Exception] = []
+        self.answered = counts.done > 0
+
+    async def all(self, count: int) -> None:
+        """Ask all of them. Tasks are as many as can be of use: a hundred thousand that each hold a prompt would only wait."""
+        llm = self.model.sender.llm
+        abreast = min(count, max(AHEAD * llm.concurrency, BATCHED if llm.batch else 0))
+        await asyncio.gather(*(self._some() for _ in range(abreast)))
+        for fault in sorted(self.faults, key=lambda item: isinstance(item, BudgetReached)):
+            raise fault  # the budget last: anything else is the graver news
+        if self.refused:
+            self._none_answered()
+
+    async def _some(self) -> None:
+        """One question after another, until there are no more or something ends the run."""
+        for question in self.waiting:
+            if self.faults:
+                return
+            try:
+                await self._one(question)
+            except Exception as fault:
+                self.faults.append(fault)
+            if not self.counts.done % TURN:
+                await asyncio.sleep(0)
+
+    async def _one(self, question: Question) -> None:
+        try:
+            answer = await self.model.reply(question.messages, step=f"eval.{self.name}", language=question.language)
+        except RowFault as fault:
+            if fault.reason != "bad_request":
+                self.lost.append(fault.detail)
+                return
+            self.refused.append((question, fault.detail))
+            if not self.answered and len(self.refused) >= REFUSED:
+                self._none_answered()
+        else:
+            self.answered = True
+            self._keep(question, answer)
+        while self.answered and self.refused:
+            self._keep(self.refused.pop()[0], Answer("", "refusal"))
+
+    def _keep(self, question: Question, answer: Answer) -> None:
+        self.file.add(question, answer=answer)
+        self.counts.more()
+
+    def _none_answered(self) -> None:
+        """It is not these questions that the provider refuses: nothing is kept of it."""
+        raise ProviderDown(
+            f"{self.model.name} refuses every question of {self.name} ({len(self.refused):,} so far): {self.refused[0][1]}"
         )

@@ -1,85 +1,118 @@
 """The last look before figures are believed: rows that are asked and that were learnt, too, by any name.
 
 Near copies and quotes are the filter ``decontaminate``'s to find while data is made; this finds what is the same, whatever the
-recipe left out: a row by its id, an edition or a translation by its family, a text by its letters and digits.
+recipe left out or allowed (``allow_unchecked``, too: what it lifts is the duty to look, never what is found): a row by its id, an
+edition or a translation by its family, a text by its letters and digits. Texts are kept as hashes alone.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from langmill.api import Chat, Choice, RecipeError, Row, Text
 from langmill.disk.store import RunFolder
 
+LOOK = 1  # of this module: what was looked at by another one is looked at again
 SHOWN = 10  # rows that an error lists
 LEAST_LETTERS = 40  # of a question that is the same in an exam item and in a conversation: shorter ones are anybody's
+_NO_LETTERS = re.compile(r"[\W_]+")
+_WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # these say as much as two letters
 
 
 class Leak(NamedTuple):
-    """A row that is asked, and where it was learnt, and by what the two are the same."""
+    """A row that an evaluation asks, and where it was learnt, and by what the two are the same."""
 
+    evaluation: str
     asked: str
     data: str
     learnt: str
     by: str
 
 
-def leaks(asked: Sequence[Row], learnt: Iterable[tuple[str, Row]]) -> Iterator[Leak]:
-    """Each asked row that lies in what was learnt (data set, row), once."""
-    known: dict[str, tuple[str, str]] = {}
-    for row in asked:
-        for by, key in _keys(row, learnt=False):
-            known.setdefault(key, (row.id, by))
-    told: set[str] = set()
-    for data, row in learnt:
-        for _, key in _keys(row, learnt=True):
-            found = known.get(key)
-            if found and found[0] not in told:
-                told.add(found[0])
-                yield Leak(found[0], data, row.id, found[1])
+class HeldOut:
+    """The rows that evaluations ask, to hold others against. ``learnt``: the data sets whose train rows the models of an evaluation
+    learn from, by its name."""
+
+    def __init__(self, learnt: Mapping[str, Sequence[str]]):
+        self.learnt = learnt
+        self.rows: dict[str, int] = {}
+        self._known: dict[bytes, list[tuple[str, str, str]]] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def add(self, evaluation: str, rows: Sequence[Row]) -> None:
+        """Rows that an evaluation asks."""
+        self.rows[evaluation] = len(rows)
+        for row in rows:
+            for by, key in _keys(row, learnt=False):
+                self._known.setdefault(key, []).append((evaluation, row.id, by))
+
+    def leaks(self, data: str, rows: Iterable[Row]) -> Iterator[Leak]:
+        """Each asked row that lies in what is learnt, at the first place where it does."""
+        for row in rows:
+            for _, key in _keys(row, learnt=True):
+                for evaluation, asked, by in self._known.get(key, ()):
+                    if data in self.learnt[evaluation] and (evaluation, asked) not in self._told:
+                        self._told.add((evaluation, asked))
+                        yield Leak(evaluation, asked, data, row.id, by)
 
 
-def refuse_leaks(store: RunFolder, name: str, asked: Sequence[Row], datasets: Sequence[str]) -> None:
-    """Raises RecipeError, with the rows, where rows that an evaluation asks are train rows of one of the data sets."""
-    learnt = ((data, row) for data in datasets for row in store.rows(data, "train"))
-    found = list(leaks(asked, learnt))
-    if found:
-        listed = "\n".join(
-            f"  {leak.asked}   is {leak.learnt} of {leak.data} (the same {leak.by})" for leak in found[:SHOWN]
-        )
-        more = f"\n  and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        raise RecipeError(
-            f"{len(found):,} of {len(asked):,} rows that {name} asks are learnt in training, so its scores would be worth nothing:"
-            f"\n{listed}{more}\nAdd {{use: decontaminate}} to the steps of {' and '.join(dict.fromkeys(leak.data for leak in found))}, "
-            "after the last one that asks a model, or ask other rows"
-        )
+def refuse_leaks(store: RunFolder, held_out: HeldOut) -> None:
+    """Raises RecipeError, with the rows, where rows that an evaluation asks are train rows of what its models learn from. Every data
+    set is read once."""
+    datasets = dict.fromkeys(data for names in held_out.learnt.values() for data in names)
+    found = [leak for data in datasets for leak in held_out.leaks(data, store.rows(data, "train"))]
+    if not found:
+        return
+    lines: list[str] = []
+    for evaluation, count in held_out.rows.items():
+        mine = [leak for leak in found if leak.evaluation == evaluation]
+        if mine:
+            lines.append(f"{len(mine):,} of {count:,} rows that {evaluation} asks are learnt in training:")
+            lines += [f"  {leak.asked}   is {leak.learnt} of {leak.data} (the same {leak.by})" for leak in mine[:SHOWN]]
+            lines += [f"  and {len(mine) - SHOWN:,} more"] * (len(mine) > SHOWN)
+    raise RecipeError(
+        "\n".join(lines)
+        + "\nScores on them would be worth nothing, and allow_unchecked does not change that. Add {use: decontaminate} to the steps of "
+        f"{' and '.join(dict.fromkeys(leak.data for leak in found))}, after the last one that asks a model, or ask other rows"
+    )
 
 
-def _keys(row: Row, learnt: bool) -> Iterator[tuple[str, str]]:
-    """What makes two rows the same. Two exam items with one question and other options are two; a conversation about an item's
-    question is not."""
-    yield "row", f"id {row.id}"
-    yield "family", f"family {row.family}"
+def _keys(row: Row, learnt: bool) -> Iterator[tuple[str, bytes]]:
+    """What makes two rows the same. Two exam items with one question and other options, or about another passage, are two; a
+    conversation about an item's question is not."""
+    yield "row", _hash("id", row.id)
+    yield "family", _hash("family", row.family)
     match row.body:
         case Choice(question=question, options=options, context=context):
-            whole = (_plain(question), _plain(context or ""), *sorted(map(_plain, options)))
-            yield "question and options", "item " + "\0".join(whole)
-            yield from _question(question, ("chat",) if learnt else ("choice",))
+            plain = plain_text(question)
+            whole = (plain, plain_text(context or ""), *sorted(map(plain_text, options)))
+            if plain:
+                yield "question and options", _hash("item", *whole)
+            yield from _question(plain, ("chat",) if learnt else ("choice",))
         case Chat(messages=messages):
-            question = next((message.content for message in messages if message.role == "user"), "")
-            yield from _question(question, ("chat", "choice") if learnt else ("chat",))
+            said = [plain_text(message.content) for message in messages if message.role != "system"]
+            yield "conversation", _hash("conversation", *said)
+            asked = next((message.content for message in messages if message.role == "user"), "")
+            yield from _question(plain_text(asked), ("chat", "choice") if learnt else ("chat",))
         case Text(text=text):
-            yield "text", f"text {_plain(text)}"
+            if plain := plain_text(text):
+                yield "text", _hash("text", plain)
 
 
-def _question(text: str, kinds: Sequence[str]) -> Iterator[tuple[str, str]]:
-    plain = _plain(text)
-    if len(plain) >= LEAST_LETTERS:
+def _question(plain: str, kinds: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    if len(plain) + len(_WIDE.findall(plain)) >= LEAST_LETTERS:
         for kind in kinds:
-            yield "question", f"{kind} question {plain}"
+            yield "question", _hash(kind, plain)
 
 
-def _plain(text: str) -> str:
-    return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
+def _hash(*words: str) -> bytes:
+    return hashlib.blake2b("\0".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def plain_text(text: str) -> str:
+    """Letters and digits alone, in their plainest form."""
+    return _NO_LETTERS.sub("", unicodedata.normalize("NFKC", text).casefold())

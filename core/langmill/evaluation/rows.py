@@ -12,6 +12,8 @@ from langmill.disk.store import RunFolder
 from langmill.errors import FactoryError
 from langmill.recipe.assembly import Assembly
 
+REJECTED = "rejected:"  # how a data set's funnel counts those that left
+
 
 def chosen_rows(store: RunFolder, evaluator: Evaluator, seed: int) -> list[Row]:
     """The rows that are asked: per language the first ``limit`` by a hash of the id. Raises MissingInput when there are none."""
@@ -36,11 +38,14 @@ def context_of(
     offline: bool = False,
     models: Callable[[str], Model] | None = None,
     answered: Callable[[str], Sequence[Answered]] | None = None,
+    model: str = "",
+    tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> EvalContext:
-    """What the recipe's evaluator number ``number`` is handed."""
+    """What the recipe's evaluator number ``number`` is handed; while answers are marked, with the ``model`` that gave them."""
     plain = assembly.context(f"eval[{number}]", offline=offline)
     facts = (plain.place, plain.seed, plain.languages, plain.folder, plain.data_dir, offline)
-    return EvalContext(*facts, store.rows, models, answered)
+    provider = str(assembly.models[model].identity()["model"]) if model in assembly.models else ""
+    return EvalContext(*facts, store.rows, models, answered, model, provider, tell)
 
 
 def questions_of(evaluator: Evaluator, rows: Sequence[Row], context: EvalContext) -> list[Question]:
@@ -52,6 +57,17 @@ def questions_of(evaluator: Evaluator, rows: Sequence[Row], context: EvalContext
     if twice:
         raise FactoryError(f"{context.place}: {len(twice)} questions are named like another one, e.g. '{twice[0]}'")
     return questions
+
+
+def left_out(store: RunFolder, dataset: str) -> dict[str, int]:
+    """How many records of a data set's sources never became rows, by reason: benchmark items without a key, or with one outside
+    their options, among them. Rows that its steps dropped are not counted."""
+    facts = store.dataset_facts(dataset)
+    found: Counter[str] = Counter()
+    for segment in facts["funnel"] if facts else ():
+        for counts in segment["counts"].values() if segment["segment"].startswith("read ") else ():
+            found.update({what.removeprefix(REJECTED): n for what, n in counts.items() if what.startswith(REJECTED)})
+    return dict(sorted(found.items()))
 
 
 def answers_file(store: RunFolder, name: str, model: str) -> Path:

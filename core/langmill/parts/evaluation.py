@@ -11,12 +11,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from langmill.errors import MissingInput
 from langmill.parts.contexts import Context, Model
+from langmill.parts.languages import Prompt
 from langmill.parts.part import Part
 from langmill.parts.providers import Answer, Likelihood, Question
 from langmill.rows import Row, Split
@@ -114,8 +115,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Marked:
-    """What an evaluator made of the answers: items, a hash of the words of the questions by language, figures that are no mean of
-    items, tables, and facts that pin down how answers were read."""
+    """What an evaluator made of the answers: items, a hash of the words of the questions by language (by ``LANGUAGE METRIC`` for a
+    metric whose questions have others), figures that are no mean of items, tables, and facts that pin down how answers were read."""
 
     items: tuple[Item, ...]
     prompts: Mapping[str, str] = field(default_factory=dict)
@@ -127,11 +128,27 @@ class Marked:
 @dataclass(frozen=True)
 class EvalContext(Context):
     """What an evaluator is handed. ``rows(dataset, split)`` streams a data set; ``models(name)`` is another of the recipe's models,
-    behind the ledger; ``answered(name)`` is what a model that was examined before this one said to the same questions."""
+    behind the ledger; ``answered(name)`` is what a model that was examined before this one said to the same questions. While
+    answers are marked ``model`` is the recipe's name of the one that gave them, ``provider`` its PROVIDER/MODEL (empty for what
+    train: makes), and ``tell(done, of)`` may be told how far a judge is."""
 
     rows: Callable[[str, Split | None], Iterator[Row]] = field(default=lambda dataset, split: iter(()))
     models: Callable[[str], Model] | None = None
     answered: Callable[[str], Sequence[Answered]] | None = None
+    model: str = ""
+    provider: str = ""
+    tell: Callable[[int, int], None] = field(default=lambda done, of: None)
+
+
+class JudgeCall(NamedTuple):
+    """A call to a judge, as it would be made: the judge's name, the step, the prompt, the answer's schema, and characters of its own
+    answer, from a terse and from a talkative judge."""
+
+    judge: str
+    step: str
+    prompt: Prompt
+    schema: type[BaseModel]
+    size: tuple[float, float]
 
 
 class Evaluator(Part):
@@ -154,8 +171,23 @@ class Evaluator(Part):
         """Whether it asks for log-probabilities, which weights on this machine alone can give."""
         return False
 
+    def reads(self) -> tuple[str, ...]:
+        """Data sets beside ``data`` whose rows it reads: what it asks changes with them."""
+        return ()
+
     def judges(self) -> tuple[str, ...]:
         """Names under models: (or 'llm') that it asks itself, to judge answers."""
+        return ()
+
+    def compared(self) -> tuple[str, ...]:
+        """Models, of those it names, whose answers it reads beside those that it marks: ``EvalContext.answered``."""
+        return ()
+
+    def judge_calls(
+        self, row: Row, question: Question, model: str, said: Mapping[str, str], context: EvalContext
+    ) -> Iterable[JudgeCall]:
+        """For the price before a run: what judges are asked about a model's answer to a question. ``said`` has its words, and those
+        of the models in :meth:`compared`, by name."""
         return ()
 
     @abstractmethod

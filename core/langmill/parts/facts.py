@@ -45,7 +45,9 @@ class TextFacts(Section):
 
 def _regex(text: str) -> str:
     try:
-        re.compile(text.replace("{picture}", "x").replace("{option}", "x").replace("{letter}", "x"))
+        re.compile(
+            text.replace("{picture}", "x").replace("{option}", "x").replace("{letter}", "x").replace("{number}", "1")
+        )
     except re.error as error:
         raise ValueError(f"is no regular expression: {error}") from None
     return text
@@ -275,6 +277,59 @@ class CueFacts(Section):
     )
 
 
+Pattern = Annotated[str, AfterValidator(_regex)]
+
+
+class ReplyFacts(Section):
+    """How a model's reply says which options it chooses. Regular expressions are searched for without regard to case, after NFKC, with
+    marks of markdown taken out; {option} stands for one option or several, by letter, number or words."""
+
+    states: tuple[Pattern, ...] = Field(
+        (), description="how a reply states its answer, beside cues.conclusion, which is read here, too; with {option}"
+    )
+    judges: tuple[Pattern, ...] = Field(
+        (), description="how it calls an option right without calling it the answer, beside cues.judged; with {option}"
+    )
+    denies: tuple[Pattern, ...] = Field((), description="how it calls an option wrong or leaves it out; with {option}")
+    supposes: tuple[Pattern, ...] = Field(
+        (), description="what makes a sentence a mere supposition, or the word of somebody else"
+    )
+    turns: tuple[Pattern, ...] = Field((), description="words that set a clause against the one before: but")
+    withdraws: tuple[Pattern, ...] = Field((), description="how it takes back what it said before")
+    refuses: tuple[Pattern, ...] = Field((), description="how it declines to answer")
+    again: tuple[Pattern, ...] = Field((), description="how the next question begins, for a model that goes on writing")
+    named: tuple[Pattern, ...] = Field(
+        (), description="words before an option's letter that only say what it is: option"
+    )
+    articles: tuple[Pattern, ...] = Field((), description="words before a letter that say nothing at all: the")
+    numbered: tuple[Pattern, ...] = Field((), description="how an option is called by its number; with {number}")
+    ordinals: tuple[Pattern, ...] = Field((), description="the first option, the second one and so on, in words")
+    after: tuple[Pattern, ...] = Field(
+        (),
+        description="what may follow an option's letter in running text; before anything else a letter is taken for part of a name",
+    )
+    joiners: tuple[Pattern, ...] = Field((), description="words between options that are all chosen: and")
+    alternatives: tuple[Pattern, ...] = Field((), description="words between options of which one is right: or")
+    names: tuple[Pattern, ...] = Field(
+        (), description="names that hold a letter which is no option's: vitamin A, hepatitis B"
+    )
+    parting: str = Field(
+        "",
+        description="characters of a script without spaces after which a word may begin; others go on into a longer one",
+    )
+    yes_no: tuple[Pattern, ...] = Field(
+        (), description="yes and no, each in all its forms: options that are common words as well"
+    )
+    inflects: int = Field(0, ge=0, le=3, description="how many letters at a word's end change with its case or number")
+    alike: tuple[str, ...] = Field(
+        (),
+        description="letters of the language's own script that look like those of choice.letters, by place; '' for none",
+    )
+    alphabet: tuple[str, ...] = Field(
+        (), description="the letters that people of this language letter options by, by place, if they are others"
+    )
+
+
 class PackFile(Section):
     """``pack.yaml`` whole."""
 
@@ -286,4 +341,5 @@ class PackFile(Section):
     numbers: NumberFacts | None = None
     units: UnitFacts | None = None
     cues: CueFacts | None = None
+    replies: ReplyFacts | None = None
     size: SizeFacts = ANY_SIZE

@@ -27,6 +27,7 @@ from langmill.parts.facts import (
     NumberFacts,
     PackFile,
     PictureFacts,
+    ReplyFacts,
     SizeFacts,
     TextFacts,
     UnitFacts,
@@ -64,6 +65,7 @@ class Pack:
     units: UnitFacts | None = None
     cues: CueFacts | None = None
     keywords: tuple[str, ...] = field(default=(), repr=False)
+    replies: ReplyFacts | None = None
 
     @property
     def code(self) -> str:
@@ -204,7 +206,7 @@ def read_pack(folder: Path) -> Pack:
         digest.update(f"\0{name}\0{text}".encode())
     return Pack(
         facts.identity, facts.text, facts.choice, templates, digest.hexdigest(), folder, facts.size, facts.medical,
-        facts.pictures, facts.numbers, facts.units, facts.cues, keywords,
+        facts.pictures, facts.numbers, facts.units, facts.cues, keywords, facts.replies,
     )  # fmt: skip
 
 
@@ -233,18 +235,21 @@ PROMPTS: dict[str, dict[str, object]] = {
     },
     "explain": {"question": "Q", "options": ["A. X", "B. Y"], "answer": "A. X", "context": ""},
     "judge": {"source": "S", "text": "T"},
+    "judge_answer": {"question": "Q", "reference": "R", "answer": "A"},
+    "judge_pair": {"question": "Q", "reference": "R", "first": "F", "second": "L"},
     "choice": {"question": "Q", "options": ["A. X", "B. Y"], "context": "", "several": False},
     "choice_short": {"question": "Q", "options": ["A. X", "B. Y"], "context": "", "several": False},
 }
 """Every prompt that a built-in step asks for, with values of the right kind for each variable."""
 
 
-GUARDED: dict[str, str] = {
+WITHOUT: dict[str, str] = {
     "numbers": "numbers are compared by digits alone",
     "units": "units are known by their symbols alone, frequencies and routes not at all",
     "cues": "negations, sides and bounds in words are not compared",
+    "replies": "an answer is read out of a model's reply only where it stands by itself or in an answer line",
 }
-"""What the guards do without a section of facts."""
+"""What is done without a section of facts: by the guards, and by whoever reads a model's replies."""
 
 
 def faults_of(pack: Pack) -> list[str]:
@@ -253,7 +258,7 @@ def faults_of(pack: Pack) -> list[str]:
 
     faults = [f"section '{name}' is missing" for name in ("text", "choice") if getattr(pack, name) is None]
     faults.extend(
-        f"section '{name}' is missing: {without}" for name, without in GUARDED.items() if getattr(pack, name) is None
+        f"section '{name}' is missing: {without}" for name, without in WITHOUT.items() if getattr(pack, name) is None
     )
     for name, values in PROMPTS.items():
         if name not in pack.templates:

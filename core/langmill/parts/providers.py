@@ -75,9 +75,10 @@ class Likelihood:
 @dataclass(frozen=True)
 class Question:
     """What an evaluator asks about a row. ``name`` tells it from all others of its evaluation. With ``continuations`` the model says
-    how likely each of them is as the beginning of its answer; without it answers, in ``max_tokens`` at most (its own bound where
-    that is None). Without messages the one continuation is a text by itself, from its beginning. ``facts`` are the evaluator's
-    own, for when it reads the answer; they are not asked."""
+    how likely each of them is as the beginning of its answer; without it answers: weights in ``max_tokens`` at most (their own bound
+    where that is None), a provider in those that the recipe gives it, whose tokens are others. Without messages the one continuation
+    is a text by itself, from its beginning. ``facts`` are the evaluator's own, for when it reads the answer; they are not asked.
+    """
 
     name: str
     row: str
@@ -127,7 +128,8 @@ class LLM(Part):
         }
 
     def deciding(self, context: Context) -> Mapping[str, Any]:
-        """All that decides what it says to a question of an evaluation, as JSON has it: what was said under the same facts is kept."""
+        """All that decides what it says, as JSON has it: what was said under the same facts is kept. Of files the content counts.
+        Raises MissingInput where one is not there."""
         return self.identity()
 
     def price(self) -> Price | None:

@@ -186,7 +186,7 @@ class Pipeline:
         llm, *others = (self.assembly.models[name] for name in part.models())
         context = self.workshop.step_context(step.place, asked(part.models()[0]), models=asked)
         chosen = self._chosen(part, partitions)
-        identities = [llm.identity(), *([[other.identity() for other in others]] if others else [])]
+        identities = [llm.deciding(context), *([[other.deciding(context) for other in others]] if others else [])]
         shape = [self._shape(step), *identities, chosen and key_of(sorted(chosen))]
         folder = self.store.work(plan.name, _slug(step))
         times = self.store.retries.get(step.use, {})

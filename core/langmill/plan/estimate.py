@@ -135,11 +135,9 @@ class Calls:
             low, high = likely.low, likely.high
         cut = _cut(low, SPREAD * high, llm.max_tokens)
         high = min(high, llm.max_tokens)
-        self.answers += Span(
-            weight * share * min(low, llm.max_tokens),
-            weight * ((1 - cut) * high + 2 * cut * llm.max_tokens + REASKED * high),
-        )
-        self.again += weight * (cut + REASKED)
+        again = (1 - cut) * high + 2 * cut * llm.max_tokens + REASKED * high if tries > 1 else high
+        self.answers += Span(weight * share * min(low, llm.max_tokens), weight * again)
+        self.again += weight * (cut + REASKED) if tries > 1 else 0.0
         row, answer = (short.row + long.row) / 2, _middle(Span(*size)) if size else 1.0
         for index, moment in enumerate((1.0, row, answer, row * row, row * answer)):
             self._moments[index] += weight * moment
@@ -185,7 +183,8 @@ class Calls:
             return NOTHING
         if self.habit is None:
             luck = 1 / math.sqrt(max(1.0, self.n))
-            return self.answers.times(1 - 0.3 * luck, 1 + 0.4 * luck)
+            found = self.answers.times(1 - 0.3 * luck, 1 + 0.4 * luck)
+            return found if self.again else Span(found.low, min(found.high, self.n * self.meter.llm.max_tokens))
         mean, deviation = usual(self.habit)
         most = self.meter.llm.max_tokens
         longer = self._longer()
@@ -195,7 +194,8 @@ class Calls:
         apart = math.hypot(apart, luck)
         low, high = max(1.0, min(most, near * max(0.2, 1 - apart))), min(most, far * (1 + apart))
         cut = min(0.5, _cut(mean - 2 * deviation, far * (1 + apart) + 2 * deviation, most))
-        return Span(self.low_n * low, self.n * ((1 - cut) * high + 2 * cut * most + REASKED * high))
+        again = (1 - cut) * high + 2 * cut * most + REASKED * high if self.again else high
+        return Span(self.low_n * low, self.n * again)
 
     def _longer(self) -> Span:
         """How much more row text there is in these prompts than in the earlier ones: some answers grow with it. How much of

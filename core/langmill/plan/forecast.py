@@ -7,16 +7,19 @@ says langmill.plan.walk, how tokens, dollars and seconds come about langmill.pla
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from langmill.api import MissingInput, Price, StageForecast
+from langmill.api import MissingInput, Part, Price, StageForecast
 from langmill.calls.engine import Engine
 from langmill.disk.store import RunFolder
 from langmill.ledger.ledger import Ledger
+from langmill.parts.contexts import held_against
 from langmill.pipeline.segments import Workshop
 from langmill.plan.estimate import NOTHING, Span, without_language
+from langmill.plan.evaluations import ExamForecast, evaluations
 from langmill.plan.training import stages
 from langmill.plan.walk import Group, Walk
 from langmill.recipe.assembly import Assembly
@@ -25,12 +28,12 @@ from langmill.recipe.dataset_plan import DatasetPlan
 
 @dataclass(frozen=True)
 class StepCost:
-    """One step of one data set in one language. ``calls`` are all that it takes, ``paid`` those that the ledger has answered
-    (``saved`` is their price in US dollars); tokens, ``dollars``, ``batch`` (through the provider's batch API) and ``seconds``
-    are for the others, None where no price is known. ``worst`` is what they can not exceed while none is lost on its way.
-    ``made`` counts calls about rows that earlier steps have yet to make, ``known`` the answers that lengths were taken from
-    (0: the step's own word), ``sampled`` tells that not every row was walked through, ``counted`` that the model's tokenizer
-    was at hand, ``follows`` that the calls are about answers of another step's: to mend or to judge them."""
+    """One step of one data set in one language, or one model of an evaluation (``dataset`` is "eval NAME" then). ``calls`` are all
+    that it takes, ``paid`` those that the ledger has answered (``saved`` is their price in US dollars); tokens, ``dollars``, ``batch``
+    (through the provider's batch API) and ``seconds`` are for the others, None where no price is known. ``worst`` is what they can not
+    exceed while none is lost on its way. ``made`` counts calls about rows that earlier steps have yet to make, ``known`` the answers
+    that lengths were taken from (0: the step's own word), ``sampled`` tells that not every row was walked through, ``counted`` that the
+    model's tokenizer was at hand, ``follows`` that the calls are about answers of other calls: to mend or to judge them."""
 
     dataset: str
     step: str
@@ -58,8 +61,8 @@ class StepCost:
 class Planned:
     """The plan: rows by source and language, what is absent (with declared counts), what training lacks on this machine, the
     steps that ask a model, what is skipped and how often, models without a price by their name in the recipe, the recipe's own
-    cap, the seconds in all but training, what the stages of training take, and what a person should be told about the ledger,
-    if anything."""
+    cap, the seconds in all but training and the examination of weights, what the stages of training take, what evaluations ask, and
+    what a person should be told about the ledger, if anything."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
@@ -70,6 +73,7 @@ class Planned:
     budget: float | None = None
     seconds: Span = NOTHING
     stages: list[StageForecast] = field(default_factory=list)
+    examinations: list[ExamForecast] = field(default_factory=list)
     notice: str = ""
 
     @property
@@ -101,7 +105,9 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
             planned.absent.append(f"{error}{declared}")
     with tempfile.TemporaryDirectory(prefix="langmill-plan-") as scratch, Ledger() as ledger:
         store = RunFolder(Path(scratch))
-        shop = Workshop.of(assembly, store.root)
+        full = _full(assembly, present)
+        asked = {name: splits for name, splits in assembly.benchmarks.items() if name in full}
+        shop = replace(Workshop.of(assembly, store.root), benchmarks=asked)
         engine = Engine(
             assembly.models, ledger, run="plan", budget=None, context=assembly.context("llm"), report=lambda event: None
         )
@@ -112,17 +118,36 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
             planned.rows[name] = walk.read(loaded)
         for dataset in assembly.datasets.values():
             there = tuple(name for name in dataset.inputs if name in sources or name in assembly.datasets)
-            await walk.make(DatasetPlan(dataset.name, there, dataset.steps, ()), sources)
+            steps = tuple(step for step in dataset.steps if not _idle(step.part, assembly, full))
+            await walk.make(DatasetPlan(dataset.name, there, steps, ()), sources)
         planned.notice = ledger.notice
         planned.stages = stages(walk)
+        planned.examinations = await evaluations(walk)
         _sum_up(planned, walk, assembly)
     return planned
+
+
+def _full(assembly: Assembly, present: Sequence[str]) -> set[str]:
+    """The sources that are there, and the data sets that one of them flows into."""
+    found = set(present)
+    for dataset in assembly.datasets.values():
+        if found.intersection(dataset.inputs):
+            found.add(dataset.name)
+    return found
+
+
+def _idle(part: Part, assembly: Assembly, full: set[str]) -> bool:
+    """Whether a step holds rows against data sets of which none has a source that is there yet."""
+    against = getattr(part, "against", None)
+    return against is not None and full.isdisjoint(held_against(against, assembly.benchmarks))
 
 
 def _sum_up(planned: Planned, walk: Walk, assembly: Assembly) -> None:
     seconds: dict[str, Span] = {}
     for group in walk.groups.values():
         llm, cost = assembly.models[group.name], _cost(group, assembly)
+        if group.label and not cost.calls:  # an earlier evaluation asks the same
+            continue
         planned.steps.append(cost)
         if cost.dollars is None:
             planned.unpriced[group.name] = llm.model
@@ -142,8 +167,8 @@ def _cost(group: Group, assembly: Assembly) -> StepCost:
     batch = dollars.times(price.batch, price.batch) if dollars and price and price.batch is not None else None
     return StepCost(
         dataset=group.dataset,
-        step=" ".join(named),
-        follows=len(named) > 1,
+        step=group.label or " ".join(named),
+        follows=group.follows if group.label else len(named) > 1,
         place=group.place,
         language=calls.language,
         model=llm.model,
@@ -189,5 +214,6 @@ def facts(planned: Planned) -> dict[str, Any]:
         "worst": planned.worst,
         "seconds": asdict(planned.seconds),
         "stages": [asdict(stage) for stage in planned.stages],
+        "examinations": [asdict(one) for one in planned.examinations],
         "notice": planned.notice,
     }

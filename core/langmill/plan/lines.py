@@ -10,6 +10,7 @@ from textwrap import wrap
 
 from langmill.api import Reach, Room, StageForecast
 from langmill.plan.estimate import FAST, NOTHING, SLOW, Span
+from langmill.plan.evaluations import ExamForecast
 from langmill.plan.forecast import Planned, StepCost
 
 _HEAD = ("rows", "calls", "paid", "tokens in", "tokens out", "US$", "batch US$", "time")
@@ -28,7 +29,7 @@ def lines(planned: Planned) -> list[str]:
         out += ["", *_table(planned), ""]
     else:
         out.append("no step asks a model" if not planned.skipped else "no model is asked")
-    return [*out, *_notes(planned), *(line for line in _training(planned.stages))]
+    return [*out, *_notes(planned), *_training(planned.stages), *_examining(planned.examinations)]
 
 
 def _source(source: str, by_language: dict[str, int]) -> str:
@@ -169,12 +170,16 @@ def _notes(planned: Planned) -> Iterable[str]:
 
 def _grounds(model: str, costs: Sequence[StepCost]) -> str:
     tokens = "by its own tokenizer" if costs[0].counted else "by characters a token"
-    known = sum(cost.known > 0 for cost in costs)
-    if known == len(costs):
-        answers = "as long as earlier ones"
-    else:
-        answers = "as long as the steps declare" + (", or as earlier ones" if known else "")
+    known = ["as earlier ones"] * any(cost.known for cost in costs)
+    declared = ["as the steps declare"] * any(not cost.known and not _examines(cost) for cost in costs)
+    unknown = ["as max_tokens at most"] * any(not cost.known and _examines(cost) for cost in costs)
+    answers = f"as long {' or '.join((*known, *declared, *unknown))}"
     return f"{model}: tokens {tokens}, answers {answers}"
+
+
+def _examines(cost: StepCost) -> bool:
+    """Whether it is an evaluation's own question, whose answer nobody can foretell."""
+    return cost.place.startswith("eval[") and not cost.follows
 
 
 # --- training ---
@@ -227,6 +232,24 @@ def _folded(line: str) -> list[str]:
     """A line, or several that are indented by four."""
     indent = len(line) - len(line.lstrip())
     return wrap(line, _MOST, subsequent_indent=" " * (indent + 4), break_long_words=False, break_on_hyphens=False)
+
+
+# --- evaluation ---
+
+
+def _examining(exams: Sequence[ExamForecast]) -> Iterable[str]:
+    """What weights on this machine are asked, and what can not be told; what providers are asked is in the table."""
+    for name in dict.fromkeys(exam.evaluation for exam in exams):
+        mine = [exam for exam in exams if exam.evaluation == name]
+        told = [exam for exam in mine if exam.here and not exam.why]
+        if any(exam.why for exam in mine):
+            yield from ("", *_folded(f"eval {name}: can not be told: {mine[0].why}"))
+        elif told:
+            one, models = told[0], ", ".join(exam.model for exam in told)
+            scored = f", {_number(one.continuations)} likelihoods" if one.continuations else ""
+            about = "~" if one.made else ""
+            asked = f"{about}{_number(one.questions)} questions about {about}{_number(one.rows)} rows{scored}"
+            yield from ("", *_folded(f"eval {name}: {asked}, to {models} on this machine"))
 
 
 # --- figures ---

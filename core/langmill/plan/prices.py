@@ -55,15 +55,16 @@ def frozen(assembly: Assembly, store: RunFolder) -> Assembly:
 
 
 def _asked(assembly: Assembly) -> set[str]:
-    """Names of the models that steps ask, and of those that take over from them."""
+    """Names of the models that steps and evaluations ask, and of those that take over from them."""
     steps = [step.part for plan in assembly.datasets.values() for step in plan.steps]
+    first = [name for part in steps if isinstance(part, Augmenter) for name in part.models()]
+    first += [name for _, evaluator in assembly.evaluators for name in (*evaluator.models, *evaluator.judges())]
     asked: set[str] = set()
-    for part in steps:
-        for first in part.models() if isinstance(part, Augmenter) else ():
-            name: str | None = first
-            while name and name in assembly.models and name not in asked:
-                asked.add(name)
-                name = assembly.models[name].fallback
+    for one in first:
+        name: str | None = one
+        while name and name in assembly.models and name not in asked:
+            asked.add(name)
+            name = assembly.models[name].fallback
     return asked
 
 

@@ -59,6 +59,8 @@ class Group:
     saved: float = 0.0
     made: float = 0.0
     sampled: bool = False
+    label: str = ""  # what the calls are called; their step when empty
+    follows: bool = False  # with a label: they are about what other calls bring
 
 
 class Walk(Pipeline):
@@ -68,7 +70,7 @@ class Walk(Pipeline):
 
     def begin(self) -> None:
         """Before anything is read."""
-        self.groups: dict[tuple[str, str, str, str], Group] = {}
+        self.groups: dict[tuple[str, str, str, str, str], Group] = {}
         self.meters: dict[str, Meter] = {}
         self.examples: dict[str, list[str]] = {}
         self.habits: dict[str, list[Habit]] = {}
@@ -135,7 +137,7 @@ class Walk(Pipeline):
 
     def group(self, dataset: str, place: str, name: str, call: Call) -> Group:
         """The sum that a call belongs to."""
-        key = (dataset, place, call.step, call.language)
+        key = (dataset, place, name, call.step, call.language)
         if key not in self.groups:
             llm, model = self.assembly.models[name], call.model
             if name not in self.meters:
@@ -282,7 +284,7 @@ class _Turn:
         if stand_in or call.key not in self.walk.seen:
             if not stand_in:
                 self.walk.seen.add(call.key)
-            prompts = [_prompt(asked, item, row.grown) for asked, item in ((short, row.short), (long, row.long))]
+            prompts = [prompt_of(asked, item, row.grown) for asked, item in ((short, row.short), (long, row.long))]
             group.calls.add(prompts[0], prompts[1], size, row.weight, row.share, TRIES)
             group.made += row.weight if stand_in else 0.0
             self._followed(row, call, prompts)
@@ -368,7 +370,8 @@ def _either(short: Span, long: Span) -> tuple[float, float]:
     return span.low, span.high
 
 
-def _prompt(asked: Asked, row: Row, grown: int) -> Prompt:
+def prompt_of(asked: Asked, row: Row, grown: int) -> Prompt:
+    """A call about a row as its size goes; ``grown`` is how many tokens longer it may be in the worst case."""
     _, messages, shape = asked
     text = "".join(message.content for message in messages)
     # As the sender reserves for it: a token a byte at the most, and the schema in the provider's own words.

@@ -362,7 +362,8 @@ class _Assembler:
         evaluators: list[tuple[str, Evaluator]] = []
         for loc, spec in self.file.items("eval"):
             if part := self._built(Evaluator, "evaluators", loc, spec):
-                self._known((*loc, "data"), "data set", part.data, datasets)
+                for option, name in (("data", part.data), *(("", name) for name in part.reads())):
+                    self._known((*loc, option) if option else loc, "data set", name, datasets)
                 for number, name in enumerate(part.models):
                     if name == "base" and name not in known:
                         self._fault((*loc, "models", number), "'base' is the model that train: starts from: add train:")

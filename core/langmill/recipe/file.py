@@ -1,7 +1,8 @@
 """The shape of a recipe, and where each of its words was said: in the file, in a profile, or on the command line.
 
 Only the shape: which parts exist and what options they take is for the registry. A profile is an overlay: mappings
-merge deeply, anything else replaces, null removes.
+merge deeply, anything else replaces, null removes. A name that a profile adds stands before the next of its names that was there, so
+that it can add a data set that later ones refer to; without one it stands last.
 """
 
 from __future__ import annotations
@@ -150,7 +151,19 @@ class Placed:
                 result.gone[key] = item
             else:
                 result.value[key] = result.value[key].overlaid(item)
+        old = list(self.value) if isinstance(self.value, dict) else []
+        result.value = {key: result.value[key] for key in _in_order(old, list(over.value)) if key in result.value}
         return result
+
+
+def _in_order(old: list[str], over: list[str]) -> list[str]:
+    """The names of a mapping under an overlay: new ones before the next of the overlay's that is old."""
+    made, following = list(old), None
+    for name in reversed(over):
+        if name not in made:
+            made.insert(made.index(following) if following else len(made), name)
+        following = name
+    return made
 
 
 def _assign(top: Placed, text: str, number: int) -> Fault | None:

@@ -6,6 +6,7 @@ Everything in them is counted from the run's folder. No prompt, no row and no ke
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -15,6 +16,7 @@ from langmill import __version__
 from langmill.api import Stage, Trainer
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_text
+from langmill.parts.evaluation import ALL
 from langmill.parts.part import Part
 from langmill.parts.training import left, result
 from langmill.recipe.assembly import Assembly
@@ -22,19 +24,31 @@ from langmill.recipe.dataset_plan import DatasetPlan
 from langmill.report.counts import Counts, checks, count, funnel, guarding, unchecked
 from langmill.report.licenses import strictest, terms
 from langmill.report.pages import page
+from langmill.report.scores import ALL_LANGUAGES, Evaluation, against_chance, evaluations
 from langmill.yaml12 import dump
 
 NOT_FOR_CARE = "Not reviewed by clinicians. Not for care."
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
+_SCORES = re.compile(r"^## Scores\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TASKS = {"chat": "question-answering", "choice": "multiple-choice", "text": "text-generation"}
 
 
 def write_cards(assembly: Assembly, store: RunFolder) -> None:
-    """Write the card of every finished data set."""
+    """Write the card of every finished data set, and what is known by now of a stage's scores into its card."""
     for name, plan in assembly.datasets.items():
         facts = store.dataset_facts(name)
         if facts is not None:
             write_text(store.card(name), _dataset_card(assembly, store, plan, facts))
+    scored = evaluations(assembly, store, keep=True)
+    for stage in assembly.stages:
+        card = store.stage_card(stage.name)
+        if card.exists() and store.read_json(f"train/{stage.name}/stage.json"):
+            before = card.read_text("utf-8")
+            # the rest tells of the training, by the recipe as it was then
+            scores = page("model_scores.md.jinja", **_scored(assembly, stage, scored))
+            after = scores.join(_SCORES.split(before, maxsplit=1))
+            if after != before:
+                write_text(card, after)
 
 
 def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: Mapping[str, Any]) -> None:
@@ -63,7 +77,6 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         "model_card.md.jinja",
         front=dump(front),
         recipe=assembly.recipe,
-        stage=stage,
         use=assembly.recipe.train.use if assembly.recipe.train else "",
         trainer=assembly.trainer,
         base=base_named(assembly.trainer.base),
@@ -85,8 +98,20 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         seconds=facts.get("seconds"),
         not_for_care=NOT_FOR_CARE,
         version=__version__,
+        **_scored(assembly, stage, evaluations(assembly, store)),
     )
     write_text(store.stage_card(stage.name), text)
+
+
+def _scored(assembly: Assembly, stage: Stage, found: Sequence[Evaluation]) -> dict[str, Any]:
+    """What the card's part on scores is made of: evaluations of the stage, and how to call languages."""
+    names = language_names(assembly, list(assembly.packs)) | {ALL: ALL_LANGUAGES}
+    return {
+        "stage": stage,
+        "name_of": lambda code: names.get(code, code),
+        "evaluations": [one for one in found if stage.name in one.facts],
+        "against_chance": against_chance,
+    }
 
 
 def _learned_files(store: RunFolder, stage: Stage, facts: Mapping[str, Any] | None) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+LINE = 16  # pixels between figures that stand under each other
 MOST = 400  # points of a line; more can not be told apart, and a long training has a hundred thousand
 
 
@@ -90,17 +91,68 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
     return [points[round(index * (len(points) - 1) / (MOST - 1))] for index in range(MOST)]
 
 
-def interval_bar(value: float, low: float, high: float, chance: float, look: str, title: str) -> Markup:
-    """A share in 0..1 with its interval, and the line of chance, on a track that is 0 to 1 wide."""
+class Dot(NamedTuple):
+    """A figure with the ends of its interval, the class its colour hangs on, and what to say of it."""
+
+    value: float
+    low: float
+    high: float
+    look: str
+    title: str
+
+
+class Scale(NamedTuple):
+    """From figures to percent of a track: even, or by logarithm where figures differ by more than a factor of ten."""
+
+    low: float
+    high: float
+    marks: tuple[float, ...]
+    by_logarithm: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a figure lies, in percent; at the edge what lies beyond it."""
+        low, high, at = self.low, self.high, min(max(value, self.low), self.high)
+        if self.by_logarithm:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return 100 * (at - low) / (high - low)
+
+
+def scale(values: Sequence[float], *, share: bool = False, logarithm: bool = False) -> Scale:
+    """A scale that holds all values. One of shares begins at 0; ``logarithm``: figures that are all above 0 may have theirs."""
+    low, high = min(values), max(values)
+    if logarithm and low > 0 and high / low > 10:
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        steps = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+        first = max(index for index, step in enumerate(steps) if step <= low)
+        last = min(index for index, step in enumerate(steps) if step >= high)
+        marks = steps[first : last + 1]
+        return Scale(marks[0], marks[-1], tuple(marks if len(marks) < 8 else marks[::-3][::-1]), True)
+    marks = ticks(0.0, min(1.0, high) or 1.0) if share else ticks(low, high)
+    return Scale(marks[0], marks[-1], tuple(marks))
+
+
+def dot_lines(dots: Sequence[Dot], scale: Scale, chance: float | None, title: str) -> Markup:
+    """Figures under each other on one track, each with its whisker, and the line of what guessing would get."""
     from markupsafe import Markup
 
-    return Markup(
-        '<svg class="interval {look}" width="100%" height="18" role="img"><title>{title}</title>'
-        '<line class="track" x1="0" x2="100%" y1="9" y2="9"/>'
-        '<line class="chance" x1="{chance:.2f}%" x2="{chance:.2f}%" y1="0" y2="18"/>'
-        '<line class="whisker" x1="{low:.2f}%" x2="{high:.2f}%" y1="9" y2="9"/>'
-        '<circle class="dot" cx="{value:.2f}%" cy="9" r="4.5"/></svg>'
-    ).format(look=look, title=title, chance=100 * chance, low=100 * low, high=100 * high, value=100 * value)
+    height = LINE * len(dots) + 6
+    parts = [Markup('<svg class="dots" width="100%" height="{}" role="img"><title>{}</title>').format(height, title)]
+    for mark in scale.marks:
+        line = '<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="100%"/>'
+        parts.append(Markup(line).format(scale.place(mark)))
+    if chance is not None:
+        line = '<line class="chance" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="100%"/>'
+        parts.append(Markup(line).format(scale.place(chance)))
+    for number, dot in enumerate(dots):
+        places = {"low": scale.place(dot.low), "high": scale.place(dot.high), "at": scale.place(dot.value)}
+        parts.append(
+            Markup(
+                '<g class="{look}"><title>{title}</title>'
+                '<line class="whisker" x1="{low:.2f}%" x2="{high:.2f}%" y1="{y}" y2="{y}"/>'
+                '<circle class="dot" cx="{at:.2f}%" cy="{y}" r="4.5"/></g>'
+            ).format(look=dot.look, title=dot.title, y=LINE * number + LINE // 2 + 3, **places)
+        )
+    return Markup("").join([*parts, Markup("</svg>")])
 
 
 def share_bar(parts: Mapping[str, int], whole: int, title: str) -> Markup:

@@ -1,13 +1,14 @@
-"""What goes with a model that leaves the run's folder: its card, and whether it is a demonstration."""
+"""What goes with a model or an evaluation that leaves the run's folder: its card, and whether a model is a demonstration."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from langmill import __version__
-from langmill.api import Stage
+from langmill.api import Row, Stage
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_json
 from langmill.parts.training import result
@@ -63,6 +64,28 @@ def export_card(assembly: Assembly, store: RunFolder, stage: Stage, about: str, 
         strictest=strictest(licenses),
         trained=_trained(store, stage),
         not_for_care=NOT_FOR_CARE,
+        version=__version__,
+    )
+
+
+def evaluation_card(
+    assembly: Assembly, name: str, data: str, model: str | None, rows: Sequence[Row], about: str, use: str
+) -> str:
+    """The README.md beside an exported evaluation: its rows and their licences. ``model`` gave the answers, None where it is the
+    questions alone; ``about`` says what was written, ``use`` (Markdown) how to use it."""
+    carrying = Counter(license for row in rows for license in row.origin.licenses)
+    return page(
+        "evaluation_card.md.jinja",
+        recipe=assembly.recipe,
+        name=name,
+        data=data,
+        model=model,
+        about=about,
+        use=use,
+        languages=sorted(Counter(row.language for row in rows).items()),
+        carrying=carrying,
+        licenses=[terms(license) for license in sorted(carrying)],
+        strictest=strictest(carrying),
         version=__version__,
     )
 

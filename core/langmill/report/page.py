@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from langmill import __version__
+from langmill.api import Score
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_text
 from langmill.ledger.ledger import Usage
+from langmill.parts.evaluation import ALL
 from langmill.parts.languages import Pack
 from langmill.parts.training import result, smoothed
 from langmill.recipe.assembly import Assembly
 from langmill.report.cards import NOT_FOR_CARE, language_names, source_facts, stages_behind
-from langmill.report.charts import Series, interval_bar, line_chart, share_bar
+from langmill.report.charts import Dot, Series, dot_lines, line_chart, scale, share_bar
 from langmill.report.counts import Counts, Step, checks, count, funnel, guarding, sample_rows, unchecked
 from langmill.report.licenses import strictest
 from langmill.report.pages import page
+from langmill.report.scores import ALL_LANGUAGES, Evaluation, Figures, against_chance, evaluations
 from langmill.rows import Choice, Reject, Row
 
 if TYPE_CHECKING:
@@ -26,13 +29,14 @@ if TYPE_CHECKING:
 
 REJECT_SAMPLES = 2
 _RIGHT_TO_LEFT = {"Adlm", "Arab", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"}
-_LOOKS = ("base", "first", "second", "third", "fourth")
+_LOOKS = ("base", "first", "second", "third", "fourth", "fifth", "other")
 
 
 def write_report(assembly: Assembly, store: RunFolder) -> None:
     """Write the run's page from what lies in its folder; what is not there yet is left out or said to be missing."""
     datasets = [_dataset(assembly, store, name) for name in assembly.datasets if store.dataset_facts(name)]
     manifest = store.read_json("manifest.json") or {}
+    names = language_names(assembly, list(assembly.packs))
     text = page(
         "report.html.jinja",
         recipe=assembly.recipe,
@@ -40,7 +44,7 @@ def write_report(assembly: Assembly, store: RunFolder) -> None:
         now=datetime.now(UTC),
         seconds=manifest.get("seconds"),
         not_for_care=NOT_FOR_CARE,
-        names=language_names(assembly, list(assembly.packs)),
+        names=names,
         native={code: pack.identity.native_name for code, pack in assembly.packs.items()},
         directions={code: _direction(pack) for code, pack in assembly.packs.items()},
         datasets=datasets,
@@ -48,7 +52,9 @@ def write_report(assembly: Assembly, store: RunFolder) -> None:
         demonstration=sum(item["counts"].demonstration.total() for item in datasets),
         written=sum(item["counts"].total for item in datasets),
         stages=[_stage(assembly, store, stage.name) for stage in assembly.stages],
-        evaluations=_evaluations(assembly, store),
+        name_of=lambda code: names.get(code, ALL_LANGUAGES if code == ALL else code),
+        against_chance=against_chance,
+        evaluations=[_evaluation(one, names) for one in evaluations(assembly, store)],
         money=_money(manifest.get("calls")),
         lock=store.recipe_lock.name,
     )
@@ -165,71 +171,46 @@ def _stage(assembly: Assembly, store: RunFolder, name: str) -> dict[str, Any]:
     }
 
 
-def _evaluations(assembly: Assembly, store: RunFolder) -> list[dict[str, Any]]:
-    """Figures grouped by what was asked and how; within a group the base comes first, then the stages in order."""
-    order = ["base", *(stage.name for stage in assembly.stages)]
-    groups: dict[tuple[str, str, str, str], dict[str, dict[str, Any]]] = {}
-    for facts in store.evaluations().values():
-        for score in facts["scores"]:
-            key = (facts["data"], facts.get("split", "test"), facts["use"], score["metric"])
-            groups.setdefault(key, {}).setdefault(facts["model"], {})[score["language"]] = score
-    found = []
-    for (data, split, use, metric), scores in groups.items():
-        models = sorted(scores, key=lambda model: (order.index(model) if model in order else len(order), model))
-        languages = list(dict.fromkeys(language for model in models for language in scores[model]))
-        languages.sort(key=lambda language: (language not in assembly.packs, language))
-        looks = {model: _LOOKS[min(index, len(_LOOKS) - 1)] for index, model in enumerate(models)}
-        bars = {
-            (language, model): _bar(model, language, score, looks[model])
-            for model in models
-            for language, score in scores[model].items()
-        }
-        found.append(
-            {
-                "data": data,
-                "split": split,
-                "use": use,
-                "metric": metric,
-                "models": models,
-                "looks": looks,
-                "languages": languages,
-                "scores": scores,
-                "bars": bars,
-                "comparisons": [_compared(scores, first, second, languages) for first, second in _pairs(models, order)],
-            }
-        )
-    return found
+def _evaluation(evaluation: Evaluation, names: Mapping[str, str]) -> dict[str, Any]:
+    """An evaluation as the page shows it, drawings made."""
+    looks = {model: _LOOKS[min(index, len(_LOOKS) - 1)] for index, model in enumerate(evaluation.models)}
+    unreadable: dict[tuple[str, str], Score] = {}
+    for figures in evaluation.figures:
+        unreadable |= figures.unreadable()
+    return {
+        "of": evaluation,
+        "looks": looks,
+        "figures": [_drawn(figures, looks, names) for figures in evaluation.figures],
+        "unreadable": [
+            (language, model, score, share_bar({"left": score.unreadable}, score.n, f"{score.unreadable} of {score.n}"))
+            for (language, model), score in sorted(unreadable.items())
+        ],
+    }
 
 
-def _bar(model: str, language: str, score: Mapping[str, Any], look: str) -> Markup:
-    value, (low, high) = score["accuracy"], score["interval"]
-    title = f"{model}, {language}: {value:.3f} ({low:.3f} to {high:.3f})"
-    return interval_bar(value, low, high, score["chance"], look, title)
-
-
-def _pairs(models: Sequence[str], order: Sequence[str]) -> list[tuple[str, str]]:
-    """Which models are worth comparing: each stage with the base, and with the stage before it."""
-    trained = [model for model in models if model in order[1:]]
-    with_base = [("base", model) for model in trained] if "base" in models else []
-    return list(dict.fromkeys([*with_base, *pairwise(trained)]))
-
-
-def _compared(
-    scores: Mapping[str, Mapping[str, Any]], first: str, second: str, languages: Sequence[str]
-) -> dict[str, Any]:
-    """Where the second model's interval lies above, below or over the first's."""
-    found: dict[str, list[str]] = {"higher": [], "lower": [], "open": []}
-    for language in languages:
-        before, after = scores[first].get(language), scores[second].get(language)
-        if before is None or after is None:
-            continue
-        if after["interval"][0] > before["interval"][1]:
-            found["higher"].append(language)
-        elif after["interval"][1] < before["interval"][0]:
-            found["lower"].append(language)
-        else:
-            found["open"].append(language)
-    return {"first": first, "second": second, **found}
+def _drawn(figures: Figures, looks: Mapping[str, str], names: Mapping[str, str]) -> dict[str, Any]:
+    """One metric: a band of dots for each language, all on one scale."""
+    ends = [end for score in figures.scores.values() for end in (score.value, *score.interval) if math.isfinite(end)]
+    chances = [score.chance for score in figures.scores.values() if score.chance is not None]
+    across = scale([*ends, *chances] or [0.0], share=figures.share, logarithm=figures.metric.kind == "exp")
+    bands = []
+    for language in figures.languages:
+        dots, chance = [], None
+        for model in figures.models:
+            score = figures.scores.get((language, model))
+            if score is None or not all(map(math.isfinite, (score.value, *score.interval))):
+                continue
+            chance = score.chance
+            said = f"{model} {figures.shown(score.value)}{figures.unit} ({figures.interval(score.interval)})"
+            dots.append(Dot(score.value, *score.interval, looks[model], said))
+        title = f"{names.get(language, ALL_LANGUAGES)}: " + ", ".join(dot.title for dot in dots)
+        if chance is not None:
+            title += f"; chance {figures.shown(chance)}{figures.unit}"
+        bands.append((language, dot_lines(dots, across, chance, title)))
+    marks = [
+        (round(across.place(mark), 2), f"{100 * mark:g} %" if figures.share else f"{mark:g}") for mark in across.marks
+    ]
+    return {"of": figures, "bands": bands, "marks": marks, "chance": bool(chances)}
 
 
 # --- money ------------------------------------------------------------------------------------------------------------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langmill.disk.store import RunFolder
 from langmill.errors import MissingInput
 from langmill.parts import training
+from langmill.parts.evaluation import ALL
 from langmill.recipe.assembly import Assembly
+from langmill.report.scores import Evaluation, Figures, evaluations
 from langmill.rows import words
+
+WIDTH = 100  # of a line, which a terminal shows whole
 
 
 def summary(assembly: Assembly, store: RunFolder) -> dict[str, Any]:
@@ -37,9 +42,10 @@ def summary(assembly: Assembly, store: RunFolder) -> dict[str, Any]:
         datasets[name] = {"rows": dict(rows), "rejected": dict(rejected), "skipped": dict(skipped)}
     stages = {stage.name: store.read_json(f"train/{stage.name}/stage.json") is not None for stage in assembly.stages}
     scores = [
-        {"data": facts["data"], "model": facts["model"], **score}
-        for facts in store.evaluations().values()
-        for score in facts["scores"]
+        {"name": evaluation.name, "data": evaluation.any["data"], "model": model, **score}
+        for evaluation in evaluations(assembly, store)
+        for model, its in evaluation.facts.items()
+        for score in its["scores"]
     ]
     calls = (store.read_json("manifest.json") or {}).get("calls")
     done = {"datasets": datasets, "stages": stages, "scores": scores, "calls": calls}
@@ -66,7 +72,7 @@ def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
         told = training.result(store, stage).told if done else []
         losses = [f"{words} {ends.first:.3f} -> {ends.last:.3f}" for words, ends in told]
         yield f"stage {stage}: {', '.join(losses) or 'done' if done else 'not trained'}"
-    yield from _score_lines(assembly, facts["scores"])
+    yield from score_lines(evaluations(assembly, store))
     if facts["left"]:
         yield left_words(facts["left"])
     if any(llm.demonstration for llm in assembly.models.values()):
@@ -78,21 +84,76 @@ def left_words(left: Mapping[str, Any]) -> str:
     """What a run that stopped has left of the step it was at, and about what that costs."""
     money = f", about ${left['dollars']:.4f} more for this step" if left["dollars"] else ""
     spent = f" (${left['spent']:.4f} spent so far)" if left["spent"] else ""
-    return f"left of {left['dataset']} {left['step']}: {left['rows']:,} of {left['of']:,} rows{money}{spent}"
+    return f"left of {left['dataset']} {left['step']}: {left['rows']:,} of {left['of']:,} {left.get('unit', 'rows')}{money}{spent}"
 
 
-def _score_lines(assembly: Assembly, scores: list[dict[str, Any]]) -> Iterator[str]:
-    """A table per data set and metric: a line for each model, a column for each language."""
-    for data, metric in dict.fromkeys((score["data"], score["metric"]) for score in scores):
-        mine = [score for score in scores if score["data"] == data and score["metric"] == metric]
-        columns = list(dict.fromkeys(score["language"] for score in mine))
-        yield f"{data} {metric}, % right" + "".join(f"{column:>8}" for column in columns)
-        order = ["base", *(stage.name for stage in assembly.stages)]
-        models = sorted({score["model"] for score in mine}, key=lambda m: order.index(m) if m in order else len(order))
-        for model in models:
-            cells = {score["language"]: 100 * score["accuracy"] for score in mine if score["model"] == model}
-            label = f"  {model}".ljust(len(f"{data} {metric}, % right"))
-            yield label + "".join(f"{cells[column]:8.1f}" if column in cells else " " * 8 for column in columns)
+def score_lines(found: Sequence[Evaluation]) -> Iterator[str]:
+    """Every evaluation and metric as a table, models down, languages across, at most WIDTH wide; then what it says in words."""
+    for evaluation in found:
+        for figures in evaluation.figures:
+            unit, about = ", %" if figures.share else "", f": {figures.metric.about}" if figures.metric.about else ""
+            lower = " (lower is better)" if figures.metric.better == "lower" else ""
+            yield from _wrapped(f"{evaluation.name} {figures.name}{unit}{about}{lower}", "")
+            yield from _table(figures)
+            for line in _remarks(figures):
+                yield from _wrapped(line, "  ")
+        for title, model, said in evaluation.always_same(str):
+            yield from _wrapped(f"{model} says nearly always the same, whatever it is asked ({title}): {said}", "  ")
+        for model in evaluation.stale:
+            yield f"{evaluation.name}: {model} was trained again after it was scored: factory run FOLDER --only eval"
+        for first, other, pins in evaluation.differing():
+            yield from _wrapped(f"{evaluation.name}: {other} was not examined as {first} was: {pins} differ", "")
+
+
+def _table(figures: Figures) -> Iterator[str]:
+    """Each figure with the farther end of its interval as ±, where that fits; else the interval of the last column alone, and
+    as many lines as the languages need."""
+    chances = {language: score.chance for (language, _), score in figures.scores.items() if score.chance is not None}
+    plain = {place: figures.shown(score.value) for place, score in figures.scores.items()}
+    plain |= {(language, "chance"): figures.shown(chance) for language, chance in chances.items()}
+    far = {
+        place: "±" + figures.shown(max(score.value - score.interval[0], score.interval[1] - score.value))
+        for place, score in figures.scores.items()
+    }
+    tail = max(map(len, far.values()))
+    full = {place: text + far.get(place, "").ljust(tail) for place, text in plain.items()}
+    rows = (*figures.models, *(["chance"] if chances else []))
+    label, last = max(map(len, rows)) + 2, figures.languages[-1]
+    cells, ends = full, {}
+    if label + (max(map(len, full.values())) + 2) * len(figures.languages) > WIDTH:
+        cells = plain
+        ends = {model: f"   {figures.interval(figures.scores[last, model].interval)}" for model in figures.models}
+    column = max(map(len, (*cells.values(), *figures.languages))) + 2
+    each = max(1, (WIDTH - label - max(map(len, ends.values()), default=0)) // column)
+    for start in range(0, len(figures.languages), each):
+        languages = figures.languages[start : start + each]
+        heads = [language.rjust(column - (tail if cells is full else 0)).ljust(column) for language in languages]
+        yield (" " * label + "".join(heads) + (f"   95% of {last}" if ends and last in languages else "")).rstrip()
+        for row in rows:
+            line = f"  {row}".ljust(label) + "".join(
+                cells.get((language, row), "").rjust(column) for language in languages
+            )
+            yield (line + (ends.get(row, "") if last in languages else "")).rstrip()
+
+
+def _remarks(figures: Figures) -> Iterator[str]:
+    """In words: what could not be read, what guessing would have got as well, and the paired tests."""
+    lost: dict[str, list[str]] = {}
+    for (language, model), score in figures.unreadable().items():
+        lost.setdefault(model, []).append(f"{language} {score.unreadable:,} of {score.n:,}")
+    for model, places in lost.items():
+        yield f"{model}: not readable {', '.join(places)}"
+    for models, said in figures.beside_chance(str):
+        yield f"{models}: {said}"
+    for pair in figures.pairs:
+        over = pair.by_language.get(ALL)
+        more = f"; over all: {figures.verdict(over)}" if over and len(pair.by_language) > 1 else ""
+        left = f" ({pair.unmatched})" if pair.unmatched else ""
+        yield f"{pair.second} against {pair.first}: {pair.words(str)}{more}{left}"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
 
 
 def lineage(assembly: Assembly, store: RunFolder, row_id: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from langmill.api import Body, Chat, Field, Part, Row, RowFault, SourceContext, 
 from .records import SPLIT_WORDS, Entry, choice, conversation, get, key_of, name_of, text_of
 
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
+CHECKED = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class Fields(Part):
@@ -35,6 +36,11 @@ class Fields(Part):
         "options", description="field with a list or letter: text, or the fields in order"
     )
     explanation: str = Field("explanation", description="field with the reasons for the answer (choice)")
+    checked: str = Field(
+        "human_check_passed",
+        description="field that says whether people checked the explanation and let it pass: true or false; flags the row "
+        "explanation_checked or explanation_unchecked (choice)",
+    )
     context: str = Field("context", description="field with what the question is about (chat, choice)")
     messages: str = Field("messages", description="field with a conversation, role and content; read first (chat)")
     text: str = Field("text", description="field of the running text (text)")
@@ -46,7 +52,7 @@ class Fields(Part):
         body = {
             "text": (self.title, self.text),
             "chat": (self.messages, self.context, self.question, self.answer),
-            "choice": (self.question, self.answer, self.explanation, self.context, *options),
+            "choice": (self.question, self.answer, self.explanation, self.checked, self.context, *options),
         }[self.body]
         wanted = {self.id, self.language_field, self.split, self.family, *body}
         return [name for name in present if name in wanted]
@@ -66,7 +72,12 @@ class Fields(Part):
             raise RowFault("bad_language", f"'{language}' is not a language code such as en or zh")
         family = name_of(value.get(self.family)) or None
         return context.row(
-            entry.record, language, self._body(value), split=self._split(value) or entry.split, family=family
+            entry.record,
+            language,
+            self._body(value),
+            split=self._split(value) or entry.split,
+            family=family,
+            flags=self._flags(value),
         )
 
     def _split(self, value: dict[str, Any]) -> Split | None:
@@ -76,6 +87,16 @@ class Fields(Part):
         if word not in SPLIT_WORDS:
             raise RowFault("bad_split", f"'{word}' is no split, possible: {', '.join(SPLIT_WORDS)}")
         return SPLIT_WORDS[word]
+
+    def _flags(self, value: dict[str, Any]) -> tuple[str, ...]:
+        """What the record says of its explanation; nothing where it says nothing."""
+        told = value.get(self.checked) if self.body == "choice" else None
+        if told is None or told == "":
+            return ()
+        word = str(told).strip().lower()
+        if word not in CHECKED:
+            raise RowFault("bad_check", f"'{self.checked}' is '{word[:40]}', possible: {', '.join(CHECKED)}")
+        return ("explanation_checked" if CHECKED[word] else "explanation_unchecked",)
 
     def _body(self, value: dict[str, Any]) -> Body:
         if self.body == "text":

@@ -35,10 +35,11 @@ class Base:
     demonstration: bool = False
 
 
-def find_base(name: str, context: Context) -> Base:
+def find_base(name: str, context: Context, asked: str = "train.base") -> Base:
     """``local/NAME`` (packaged), a folder (absolute or beside the recipe), or ``owner/name[@revision]`` of the hub.
 
-    Raises MissingInput, with what to type, when it is not on this machine or holds no safetensors.
+    ``asked`` is who names it, for errors. Raises MissingInput, with what to type, when it is not on this machine or holds no
+    safetensors.
     """
     if name.startswith("local/"):
         packaged = packaged_model(name.removeprefix("local/"), context.offline)
@@ -48,17 +49,17 @@ def find_base(name: str, context: Context) -> Base:
         return Base(name, folder, f"sha256:{packaged.sha256}", packaged.languages, packaged.demonstration)
     folder = context.path(name)
     if folder.is_dir():
-        _check(folder, name)
+        _check(folder, name, asked)
         said = PurePath(name).name if PurePath(name).is_absolute() else name
-        return Base(said, folder, identity_of(folder), *_marked(folder))
+        return Base(said, folder, identity_of(folder), *_marked(folder, asked))
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise MissingInput(
-            f"train.base: there is no folder {folder}. Possible: local/NAME (packaged), a folder with config.json and "
+            f"{asked}: there is no folder {folder}. Possible: local/NAME (packaged), a folder with config.json and "
             "*.safetensors, or OWNER/NAME of the model hub once it is downloaded"
         )
-    folder = _downloaded(name)
-    _check(folder, name)
-    return Base(name, folder, f"{name.partition('@')[0]}@{folder.name}", *_marked(folder))
+    folder = _downloaded(name, asked)
+    _check(folder, name, asked)
+    return Base(name, folder, f"{name.partition('@')[0]}@{folder.name}", *_marked(folder, asked))
 
 
 def settle() -> None:
@@ -148,7 +149,7 @@ def convert_gguf(gguf: Path, folder: Path, eos: str | None, pad: str | None) -> 
         tokenizer.save_pretrained(work)
 
 
-def _downloaded(name: str) -> Path:
+def _downloaded(name: str, asked: str) -> Path:
     """The folder of a hub model in the hub client's own cache."""
     repo, _, revision = name.partition("@")
     try:
@@ -160,7 +161,7 @@ def _downloaded(name: str) -> Path:
     except Exception as fault:  # the client raises a handful of classes that all mean: not here
         at = f" --revision {revision}" if revision else ""
         raise MissingInput(
-            f"train.base: '{name}' is neither a folder nor downloaded ({type(fault).__name__}). With a network, once: "
+            f"{asked}: '{name}' is neither a folder nor downloaded ({type(fault).__name__}). With a network, once: "
             f"hf download {repo}{at} {DOWNLOAD}. "
             "Without one: base: local/smollm2-135m-instruct"
         ) from None
@@ -173,7 +174,7 @@ def mark(base: Base, folder: Path) -> None:
     write_json(folder / MARK, facts)
 
 
-def _marked(folder: Path) -> tuple[frozenset[str] | None, bool]:
+def _marked(folder: Path, asked: str) -> tuple[frozenset[str] | None, bool]:
     """The languages of a model that this project wrote (None: not told, or another's), and whether it is a demonstration."""
     try:
         facts = json.loads((folder / MARK).read_text("utf-8"))
@@ -183,23 +184,23 @@ def _marked(folder: Path) -> tuple[frozenset[str] | None, bool]:
         return None, False
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise MissingInput(
-            f"train.base: {folder / MARK} can not be read, and so not whether this is a demonstration model: export it again"
+            f"{asked}: {folder / MARK} can not be read, and so not whether this is a demonstration model: export it again"
         ) from None
 
 
-def _check(folder: Path, name: str) -> None:
+def _check(folder: Path, name: str, asked: str) -> None:
     missing = [what for what in ("config.json", "*.safetensors", "tokenizer*") if not any(folder.glob(what))]
     if missing:
         raise MissingInput(
-            f"train.base: '{name}' ({folder}) lacks {', '.join(missing)}; weights are read from safetensors alone"
+            f"{asked}: '{name}' ({folder}) lacks {', '.join(missing)}; weights are read from safetensors alone"
         )
     if "quantization_config" in json.loads((folder / "config.json").read_text("utf-8")):
         raise RecipeError(
-            f"train.base: '{name}' was quantised before, and what is merged into it would be rounded twice: name the model "
+            f"{asked}: '{name}' was quantised before, and what is merged into it would be rounded twice: name the model "
             "that it was made from; quantize: 4bit quantises that one as it is read"
         )
     if lost := lacking(folder):
-        raise MissingInput(f"train.base: '{name}' ({folder}) is not whole: {lost}. Download or copy it again")
+        raise MissingInput(f"{asked}: '{name}' ({folder}) is not whole: {lost}. Download or copy it again")
 
 
 def weight_files(folder: Path) -> list[Path]:

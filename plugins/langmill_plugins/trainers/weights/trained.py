@@ -42,8 +42,9 @@ def place_of(stage: Path, lora: Lora | None) -> Path:
     return stage / ("model" if lora is None else "adapter")
 
 
-def read_trained(folder: Path, base: Base) -> Trained:
-    """What lies in a stage's ``adapter/`` or ``model/``, checked as far as it goes without loading a weight.
+def read_trained(folder: Path, base: Base, asked: str = "train.base") -> Trained:
+    """What lies in a stage's ``adapter/`` or ``model/``, checked as far as it goes without loading a weight; ``asked`` is who names
+    the base, for errors.
 
     Raises MissingInput for what is not there or was cut short, RecipeError for what was trained on another base.
     """
@@ -56,7 +57,7 @@ def read_trained(folder: Path, base: Base) -> Trained:
         raise _not_whole(folder, f"{FACTS} is missing, or was not written by this trainer") from None
     if identity != base.identity:
         raise RecipeError(
-            f"{folder} was trained on {facts['base']} ({identity[:19]}…), but train.base is {base.name} "
+            f"{folder} was trained on {facts['base']} ({identity[:19]}…), but {asked} is {base.name} "
             f"({base.identity[:19]}…): name the base it was trained on, or train again with --fresh"
         )
     if lora is None:

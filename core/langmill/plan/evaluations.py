@@ -1,0 +1,223 @@
+"""What evaluations would ask: of providers and judges each call is counted, of weights on this machine the questions alone, since how
+long they take depends on the machine.
+
+Questions are made of the rows that are there, and of stand-ins for those that models have yet to make. What a model will answer is
+not known before it did: a judge's prompt is counted with an answer as short and as long as it may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from langmill.api import EvalContext, Evaluator, MissingInput, Question, Row, RowFault
+from langmill.calls.silent import Notes, silenced
+from langmill.errors import LanguageNotWritten
+from langmill.evaluation.answers import asked as hash_of
+from langmill.evaluation.rows import chosen_rows, context_of, questions_of
+from langmill.ledger.ledger import Call
+from langmill.plan.walk import TRIES, Group, Walk, prompt_of
+
+WEIGHTS_TOKENS = 256  # longest answer of weights whose evaluation names no bound: assumed for a judge's prompt
+
+
+@dataclass(frozen=True)
+class ExamForecast:
+    """One evaluation of one model: rows and questions, of these how many likelihoods (``continuations``) are asked for; ``here``:
+    by weights on this machine, which cost nothing. ``made`` counts questions about rows that are yet to be made; ``why`` says why
+    nothing can be told."""
+
+    evaluation: str
+    place: str
+    model: str
+    here: bool
+    rows: int = 0
+    questions: int = 0
+    continuations: int = 0
+    made: int = 0
+    why: str = ""
+
+
+async def evaluations(walk: Walk) -> list[ExamForecast]:
+    """A forecast for each evaluation and model, in the recipe's order; calls go to the walk's groups."""
+    found: list[ExamForecast] = []
+    for number, (use, evaluator) in enumerate(walk.assembly.evaluators):
+        context = context_of(walk.assembly, walk.store, number)
+        name, models = evaluator.called(use), walk.assembly.models
+        here = {model: model not in models or models[model].here for model in evaluator.models}
+        bare = [ExamForecast(name, context.place, model, here[model]) for model in evaluator.models]
+        try:
+            exam = _exam(walk, number, name, evaluator, context)
+        except MissingInput as error:
+            found += [replace(one, why=str(error)) for one in bare]
+            continue
+        for one in bare:
+            if not one.here:
+                await exam.ask(one.model)
+            found.append(exam.counted(one))
+        for judged in evaluator.models if evaluator.judges() else ():
+            await exam.judge(judged)
+    return found
+
+
+@dataclass
+class _Exam:
+    """One evaluation: its rows with what each stands for (weight, share of the low end), its questions, what models are known to have
+    said to them."""
+
+    walk: Walk
+    number: int
+    name: str
+    evaluator: Evaluator
+    context: EvalContext
+    rows: Mapping[str, Row]
+    made: Mapping[str, tuple[float, float]]
+    questions: Sequence[Question]
+    said: dict[tuple[str, str], str] = field(default_factory=dict)
+    seen: set[tuple[int, str]] = field(default_factory=set)
+
+    def counted(self, bare: ExamForecast) -> ExamForecast:
+        """Its figures."""
+        of_made = [self.made[question.row][0] for question in self.questions if question.row in self.made]
+        whole = len(self.questions) - len(of_made) + sum(of_made)
+        of_rows = sum(self.made.get(id, (1.0,))[0] for id in {question.row for question in self.questions})
+        scored = sum(len(question.continuations) for question in self.questions)
+        return replace(
+            bare, rows=round(of_rows), questions=round(whole), continuations=scored, made=round(sum(of_made))
+        )
+
+    async def ask(self, model: str) -> None:
+        """Count the calls to a provider; what the ledger has answered is kept for the judge."""
+        notes = Notes()
+        bound = silenced(self.walk.engine.model(model, self.evaluator.data), notes)
+        for question in {hash_of(one): one for one in self.questions}.values():
+            notes.paid, notes.unpaid = {}, []
+            notes.look_up = question.row not in self.made
+            try:
+                answer = await bound.reply(question.messages, step=f"eval.{self.name}", language=question.language)
+                self.said[model, hash_of(question)] = answer.text
+            except RowFault:
+                pass
+            self._count(notes, question, model, model, None, 1, 0)
+
+    async def judge(self, judged: str) -> None:
+        """Count the calls to judges about a model's answers."""
+        for question in self.questions:
+            names = (judged, *self.evaluator.compared())
+            known = {name: self.said.get((name, hash_of(question))) for name in names}
+            longest = {name: self._longest(name, question) for name in names if known[name] is None}
+            short, long = (
+                {name: self._words(text, question, longest.get(name, (0, 0))[end]) for name, text in known.items()}
+                for end in (0, 1)
+            )
+            row = self.rows[question.row]
+            calls = self.evaluator.judge_calls(row, question, judged, long, self.context)
+            shorter = self.evaluator.judge_calls(row, question, judged, short, self.context)
+            for call, other in zip(calls, shorter, strict=False):
+                notes = Notes(look_up=not longest)
+                bound = silenced(self.walk.engine.model(call.judge, self.evaluator.data), notes)
+                try:
+                    for prompt in (other.prompt, call.prompt) if longest else (call.prompt,):
+                        await _noted(
+                            bound.answer(prompt, call.schema, step=call.step, language=question.language, seed=0)
+                        )
+                except LanguageNotWritten as fault:
+                    self.walk.skips[fault.detail] += 1
+                    continue
+                grown = sum(self._tokens(name, question) for name in longest)
+                self._count(notes, question, call.judge, f"{call.judge} judges", call.size, TRIES, grown)
+
+    def _count(
+        self,
+        notes: Notes,
+        question: Question,
+        model: str,
+        label: str,
+        size: tuple[float, float] | None,
+        tries: int,
+        grown: int,
+    ) -> None:
+        """Put what a question has asked into the sums: a call in its shortest and its longest form, once."""
+        walk, row = self.walk, self.rows[question.row]
+        weight, share = self.made.get(row.id, (1.0, 1.0))
+        for key, (call, answer) in notes.paid.items():
+            group = self._group(call, model, label)
+            if key not in walk.seen:
+                walk.seen.add(key)
+                group.paid += 1
+                group.saved += answer.cost or 0.0
+            self._row(group, row, weight)
+        if not notes.unpaid:
+            return
+        short, long = notes.unpaid[0], notes.unpaid[-1]
+        group = self._group(long[0], model, label)
+        if long[0].key not in walk.seen:
+            walk.seen.add(long[0].key)
+            forms = [prompt_of(asked, row, grown) for asked in (short, long)]
+            group.calls.add(forms[0], forms[1], size, weight, share, tries)
+            group.made += weight if row.id in self.made else 0.0
+        self._row(group, row, weight)
+
+    def _group(self, call: Call, model: str, label: str) -> Group:
+        group = self.walk.group(f"eval {self.name}", f"eval[{self.number}]", model, call)
+        group.label, group.follows = label, label != model
+        return group
+
+    def _row(self, group: Group, row: Row, weight: float) -> None:
+        if (id(group), row.id) not in self.seen:
+            self.seen.add((id(group), row.id))
+            group.rows += weight
+
+    # --- answers that are not there yet ---
+
+    def _tokens(self, model: str, question: Question) -> int:
+        llm = self.walk.assembly.models.get(model)
+        return llm.max_tokens if llm and not llm.here else question.max_tokens or WEIGHTS_TOKENS
+
+    def _longest(self, model: str, question: Question) -> tuple[float, float]:
+        """Characters of an answer, from a short one to the longest."""
+        pack = self.walk.assembly.packs.get(question.language)
+        rate = pack.size.characters_a_token[1] if pack else 4.0
+        for group in self.walk.groups.values():
+            if (group.dataset, group.name, group.calls.language) == (f"eval {self.name}", model, question.language):
+                return group.calls.characters(None)
+        return 1.0, rate * self._tokens(model, question)
+
+    def _words(self, known: str | None, question: Question, characters: float) -> str:
+        if known is not None:
+            return known
+        pack = self.walk.assembly.packs.get(question.language)
+        return pack.filler(characters) if pack else "x" * max(1, round(characters))
+
+
+def _exam(walk: Walk, number: int, name: str, evaluator: Evaluator, context: EvalContext) -> _Exam:
+    """An evaluation with the rows that it would ask. Raises MissingInput where nothing can be told."""
+    seed = walk.assembly.recipe.seed
+    ahead = [item for item in walk.made.get(evaluator.data, ()) if item.long.split == evaluator.split]
+    try:
+        there = chosen_rows(walk.store, evaluator, seed)
+    except MissingInput:
+        if not ahead:
+            raise
+        there = []
+    made: dict[str, tuple[float, float]] = {}
+    for language in dict.fromkeys(item.long.language for item in ahead):
+        mine = [item for item in ahead if item.long.language == language]
+        weight = sum(item.weight for item in mine)
+        room = weight
+        if evaluator.limit is not None:
+            room = max(0.0, min(weight, evaluator.limit - sum(row.language == language for row in there)))
+        made |= {item.long.id: (item.weight * room / weight, item.share) for item in mine if room}
+    rows = [*there, *(item.long for item in ahead if item.long.id in made)]
+    questions = questions_of(evaluator, rows, context)
+    return _Exam(walk, number, name, evaluator, context, {row.id: row for row in rows}, made, questions)
+
+
+async def _noted(reply: Awaitable[object]) -> None:
+    """Have a silent model note what it would ask. Raises LanguageNotWritten."""
+    try:
+        await reply
+    except LanguageNotWritten:
+        raise
+    except RowFault:
+        pass

@@ -1,0 +1,1 @@
+"""Questions and answers in the forms of other evaluation programs."""
