@@ -82,7 +82,7 @@ find = PathFinder.find_spec
 
 def elsewhere(name, *more):
     data = ("litellm", "datasketch", "datasets", "fasttext", "openai", "openpyxl")
-    hidden = (*data, "bitsandbytes", "scipy")
+    hidden = (*data, "bitsandbytes", "scipy", "sklearn")
     return None if name.partition(".")[0] in hidden else find(name, *more)
 
 

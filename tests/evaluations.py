@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from langmill.api import Item, Marked, Metric, Table
-from langmill.disk.store import RunFolder
+from langmill.disk.store import RunFolder, file_hash
 from langmill.scores.summing import scores_of
 
 METRICS = {
@@ -31,6 +31,7 @@ class Exam:
     prompt: str = "choice_short@0123456789ab"
     stage: str | None = None
     chooses: str | None = None
+    base: str = "small/base"
 
     def items(self) -> Iterable[Item]:
         """What a row loses is the model's, the row's and a little of both."""
@@ -51,7 +52,7 @@ class Exam:
         if self.chooses:
             cells = [[each * (column == self.chooses) for column in letters] for _ in letters]
         note = "Rows: the right one. Columns: the one that was chosen."
-        return Table("positions", language, letters, letters, tuple(map(tuple, cells)), note)
+        return Table("positions", language, letters, letters, tuple(map(tuple, cells)), note, places=True)
 
     def write(self, store: RunFolder, **changed: object) -> dict[str, Any]:
         """Its file in the run's folder; returns what is in it."""
@@ -60,9 +61,10 @@ class Exam:
         marked = Marked(items, dict.fromkeys({item.language for item in items}, self.prompt), tables=tables)
         facts = {
             "key": "k", "use": "asked", "name": self.name, "data": "exams", "split": "test", "model": self.model,
-            "decides": {"base": "b", "stage": self.stage}, "options": {"data": "exams", "split": "test", "limit": 20, "shots": 2},
+            "decides": {"base": {"base": self.base, "stage": None}, "stage": self.stage},
+            "options": {"data": "exams", "split": "test", "limit": 20, "shots": 2},
             "seed": 13, "langmill": "0.1", "code": "c0de", "packs": {}, "rows": self.rows * len(self.right),
-            "files": {"test-00000.parquet": "ab" * 32},
+            "files": {path.relative_to(store.root).as_posix(): file_hash(path) for path in store.data_files("exams", "test")},
             "metrics": {name: asdict(METRICS[name]) for name in dict.fromkeys(item.metric for item in items)},
             "prompts": dict(marked.prompts), "facts": {"extractor": "letters-1"}, "tables": [asdict(table) for table in tables],
             "items": [asdict(item) for item in items], "scores": [score.plain() for score in scores_of(marked, METRICS, 13)],

@@ -37,6 +37,7 @@ class Asked(Evaluator):
     metrics = {"said": Metric("share", "it says the word")}
     word: str = "yes"
     scoring: bool = False
+    max_tokens: int | None = None
 
     def scored(self):
         return self.scoring
@@ -45,10 +46,12 @@ class Asked(Evaluator):
         for row in rows:
             options = row.body.options if self.scoring else ()
             message = Message("user", f"{row.id}: {row.body.question}")
-            yield Question(row.id, row.id, row.language, (message,), tuple(options), facts={"word": self.word})
+            yield Question(row.id, row.id, row.language, (message,), tuple(options), self.max_tokens, {"word": self.word})
 
     async def mark(self, rows, answered, context):
         note("marked", self.word)
+        if told("slow"):
+            time.sleep(60)
         return Marked(tuple(
             Item(one.question.row, one.question.language, "said", float(self.word in one.text), None, bool(one.text or one.likelihoods))
             for one in answered
@@ -74,7 +77,7 @@ class Noting(LLM):
             raise CallError("bad_request", "that is against the rules")
         if (word := told("empty")) and word in text:
             return Answer("", "refusal", 100, 0)
-        return Answer("yes, it is", prompt_tokens=100, answer_tokens=50)
+        return Answer(f"yes, it is, says {self.model}", prompt_tokens=100, answer_tokens=min(50, self.max_tokens))
 
 
 class Weights(LLM):

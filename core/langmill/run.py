@@ -21,6 +21,7 @@ from langmill.disk.whole import write_text, write_whole
 from langmill.errors import MissingInput, RecipeError
 from langmill.jobs import run_job
 from langmill.ledger.ledger import Ledger
+from langmill.looking import look_before, refuse_unable
 from langmill.pipeline.dataset import Pipeline
 from langmill.pipeline.segments import Loaded, Workshop
 from langmill.plan.prices import frozen, plain
@@ -28,7 +29,7 @@ from langmill.plan.retries import try_again
 from langmill.recipe.assembly import Assembly
 from langmill.report.cards import write_cards, write_stage_card
 from langmill.report.page import write_report
-from langmill.scoring import evaluate, look_before
+from langmill.scoring import evaluate
 from langmill.yaml12 import dump
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -71,6 +72,8 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
             + "\n".join(f"  {line}" for line in lacks)
             + "\n  (the data can be made without: --until data)" * (request.only is None)
         )
+    if request.until is None and request.only is None:
+        refuse_unable(assembly, store, offline=request.offline)
     if not store.recipe_lock.exists() and store.has_strangers():
         raise RecipeError(
             f"{store.root} is not empty and no run's folder (no {store.recipe_lock.name} in it): nothing is written there. "
@@ -95,7 +98,7 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
             except asyncio.CancelledError:  # the second Ctrl-C
                 raise KeyboardInterrupt from None
         if request.until != "data":
-            look_before(assembly, store)
+            look_before(assembly, store, asks=request.until is None, offline=request.offline)
             if trains:
                 for stage in assembly.stages:
                     _train(assembly, store, stage, report)

@@ -8,58 +8,36 @@ stops half way must not leave them for those of today.
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from langmill import __version__
 from langmill.api import Answered, Evaluator, Marked, Question, Row
-from langmill.calls.engine import Engine
+from langmill.calls.engine import BoundModel, Engine
 from langmill.calls.stopping import draining
 from langmill.disk.store import RunFolder, file_hash, key_of
 from langmill.errors import FactoryError, MissingInput
 from langmill.evaluation.answers import AnswerFile
-from langmill.evaluation.asking import TOLD_PAUSE, ask_provider
-from langmill.evaluation.held_out import LOOK, HeldOut, refuse_leaks
+from langmill.evaluation.asking import TOLD_PAUSE, ask_provider, bound_of
 from langmill.evaluation.results import write_result
 from langmill.evaluation.rows import answers_file, chosen_rows, context_of, left_out, questions_of
 from langmill.jobs import run_job
 from langmill.ledger.ledger import Ledger
 from langmill.pipeline.money import Money
+from langmill.recipe.able import unable
 from langmill.recipe.assembly import Assembly
+from langmill.scores import summing
 from langmill.scores.paired import pairing
-from langmill.scores.summing import scores_of
 
 Report = Callable[[Mapping[str, Any]], None]
-
-
-def look_before(assembly: Assembly, store: RunFolder) -> None:
-    """Before a stage is trained or a model asked: raises RecipeError where rows that are asked are learnt by a model that is
-    asked, MissingInput where an evaluation has no rows. What was looked at once is not read again."""
-    starts = {stage.name: stage for stage in assembly.stages}
-    learnt: dict[str, list[str]] = {}
-    looked: list[Any] = []
-    for use, evaluator in assembly.evaluators:
-        names: dict[str, None] = {}
-        for model in evaluator.models:
-            while model in starts:
-                names[starts[model].data] = None
-                model = starts[model].start
-        learnt[evaluator.called(use)] = list(names)
-        asked = [file_hash(path) for path in store.data_files(evaluator.data, evaluator.split)]
-        trained = [[file_hash(path) for path in store.data_files(name, "train")] for name in names]
-        looked.append([evaluator.called(use), asked, evaluator.limit, list(names), trained])
-    key = key_of("held out", LOOK, assembly.recipe.seed, looked)
-    if (store.read_json("run.json") or {}).get("held_out") == key:
-        return
-    held_out = HeldOut(learnt)
-    for use, evaluator in assembly.evaluators:
-        held_out.add(evaluator.called(use), chosen_rows(store, evaluator, assembly.recipe.seed))
-    refuse_leaks(store, held_out)
-    store.remember(held_out=key)
+SUMS = ("summing", "resampling", "intervals")
+"""The modules that make scores of items: scores of other code are made again."""
 
 
 def evaluate(assembly: Assembly, store: RunFolder, report: Report, *, offline: bool = False) -> dict[str, Any]:
@@ -118,8 +96,7 @@ class Examination:
         """Examine one model; returns whether a provider may have been asked. Kept where nothing changed that decides the scores."""
         evaluator = self.evaluator
         place, facts = f"eval/{self.name}.{model}.json", self._facts(model)
-        done = self.store.read_json(place)
-        kept = bool(done and done["key"] == facts["key"])
+        kept = self._kept(model, facts["key"])
         self.report({"event": "eval", "data": evaluator.data, "name": self.name, "model": model, "kept": kept})
         if kept:
             return False
@@ -131,8 +108,11 @@ class Examination:
             marked = asyncio.run(self._marked(model, asks=asks))
         except asyncio.CancelledError:  # the second Ctrl-C
             raise KeyboardInterrupt from None
-        scores = scores_of(marked, evaluator.metrics, self.assembly.recipe.seed, self.pairing["families"])
+        scores = summing.scores_of(marked, evaluator.metrics, self.assembly.recipe.seed, self.pairing["families"])
+        if not self._local(model):
+            facts["decides"] = {"model": {**facts["decides"]["model"], "max_tokens": self._bound(model)}}
         more = {
+            "refused": self._refused(model),
             "rows": len(self.rows), **self.pairing, "facts": dict(marked.facts), "prompts": dict(marked.prompts),
             "metrics": {name: asdict(metric) for name, metric in evaluator.metrics.items()},
             "tables": [asdict(table) for table in marked.tables], "scores": [score.plain() for score in scores],
@@ -141,67 +121,97 @@ class Examination:
         self.report({"event": "scored", "name": self.name, "model": model, "scores": more["scores"]})
         return asks
 
+    def kept(self, model: str) -> bool:
+        """Whether there are scores of it that stay. Raises MissingInput where the data it reads is not there."""
+        read = (model, *self.evaluator.compared())
+        return all(map(self.there, read)) and self._kept(model, self._facts(model)["key"])
+
+    def _kept(self, model: str, key: str) -> bool:
+        """What a provider has refused is asked again, as long as it can be asked."""
+        done = self.store.read_json(f"eval/{self.name}.{model}.json")
+        same = bool(done and done["key"] == key)
+        return same and not (done and done.get("refused") and not unable(self.assembly, model, offline=self.offline))
+
+    def there(self, model: str) -> bool:
+        """Whether it is no stage that is yet to be trained."""
+        if model == "base" or model in self.assembly.models:
+            return True
+        return self.store.read_json(f"train/{model}/stage.json") is not None
+
     def _facts(self, model: str) -> dict[str, Any]:
         """What pins down a model's scores, before it is asked; ``key`` is a hash of all that decides them."""
         use, evaluator = self.assembly.evaluators[self.number]
         options = evaluator.model_dump(mode="json", exclude={"models", "name"})
-        decides = self._decides(model)
-        judges = {name: self._decides(name) for name in evaluator.judges()}
-        compared = {name: self._decides(name) for name in evaluator.compared()}
-        files = self.store.data_files(evaluator.data, evaluator.split)
-        split = {path.relative_to(self.store.root).as_posix(): file_hash(path) for path in files}
-        read = (evaluator.data, *evaluator.reads())  # all splits: examples before a question are train rows
-        data = sorted(file_hash(path) for name in read for path in self.store.data_files(name))
+        decides = self.decides(model)
+        judges = {name: self.decides(name) for name in evaluator.judges()}
+        compared = {name: self.decides(name) for name in evaluator.compared()}
+        split, data = self._files
         packs = {code: pack.fingerprint for code, pack in sorted(self.assembly.packs.items())}
         code = self.assembly.registry.code_id(type(evaluator))
         seed = self.assembly.recipe.seed
         left = left_out(self.store, evaluator.data)
-        key = key_of("eval", use, options, seed, data, left, packs, code, decides, judges, compared)
+        key = key_of("eval", use, options, seed, data, left, packs, code, decides, judges, compared, _sums())
         return {
             "key": key, "use": use, "name": self.name, "data": evaluator.data, "split": evaluator.split, "model": model,
-            "decides": decides, "judges": judges, "options": options, "seed": seed, "langmill": __version__, "code": code,
-            "packs": packs, "files": split, "left_out": left,
+            "decides": decides, "judges": judges, "compared": compared, "options": options, "seed": seed, "langmill": __version__,
+            "code": code, "packs": packs, "files": split, "left_out": left,
         }  # fmt: skip
 
-    def _decides(self, model: str) -> Mapping[str, Any]:
-        """What decides a model's answers."""
-        context = self.assembly.context("eval", offline=self.offline)
+    @cached_property
+    def _files(self) -> tuple[dict[str, str], list[str]]:
+        """Hashes of the files with the rows that are asked, by their place, and of all that is read."""
+        asked = self.store.data_files(self.evaluator.data, self.evaluator.split)
+        split = {path.relative_to(self.store.root).as_posix(): file_hash(path) for path in asked}
+        read = (self.evaluator.data, *self.evaluator.reads())  # all splits: examples before a question are train rows
+        return split, sorted(file_hash(path) for name in read for path in self.store.data_files(name))
+
+    def decides(self, model: str) -> Mapping[str, Any]:
+        """What decides a model's answers; of weights the code that asks them, too. Raises MissingInput where it is not there."""
+        context, code_id = self.assembly.context("eval", offline=self.offline), self.assembly.registry.code_id
         if model in self.assembly.models:
-            return {"model": self.assembly.models[model].deciding(context)}
+            llm = self.assembly.models[model]
+            return {"model": llm.deciding(context), **({"code": code_id(type(llm))} if llm.here else {})}
         trainer = self.assembly.trainer
-        stage = self.store.read_json(f"train/{model}/stage.json") if model != "base" else None
-        if model != "base":
-            self.store.adapter(model)  # says what to type when the stage is not trained
-        return {"base": trainer and trainer.deciding(None, context), "stage": stage and stage["key"]}
+        base = {
+            "base": trainer and trainer.deciding(None, context),
+            "stage": None,
+            "code": trainer and code_id(type(trainer)),
+        }
+        if model == "base":
+            return base
+        folder = self.store.adapter(model)  # says what to type when the stage is not trained
+        stage = self.store.read_json(f"train/{model}/stage.json")
+        return {**base, "stage": stage and stage["key"], "beside": _beside(folder)}
 
     def _local(self, model: str) -> bool:
         """Whether it is weights on this machine."""
         return model not in self.assembly.models or self.assembly.models[model].here
 
-    def _file(self, model: str) -> AnswerFile:
+    def file(self, model: str) -> AnswerFile:
         """The answers of a model, as far as there are any."""
         return AnswerFile(answers_file(self.store, self.name, model), self._answers_key(model))
 
     def _answers_key(self, model: str) -> str:
-        return key_of("answers", self._decides(model))
+        return key_of("answers", self.decides(model))
 
     def _examine_weights(self, model: str) -> None:
         """Have weights answer what they have not answered yet, in a process of their own."""
-        if not self._file(model).missing(self.questions):
+        if not self.file(model).missing(self.questions):
             return
         log = self.store.root / "eval" / f"{self.name}.{model}.stderr.log"
         names = (str(self.number), model, self._answers_key(model), *(("offline",) if self.offline else ()))
         for event in run_job(self.store.root, "examine", *names, log=log):
             self.report({**event, "model": model})
-        if left := self._file(model).missing(self.questions):
+        if left := self.file(model).missing(self.questions):
             raise FactoryError(
                 f"eval[{self.number}]: '{model}' left {len(left):,} questions without an answer (see {log})"
             )
 
     async def _marked(self, model: str, *, asks: bool) -> Marked:
         """What the evaluator makes of the answers; a provider is asked first."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # not the loop's, which would wait for marking to end
         if not asks:
-            return await self._mark(model, self._file(model).answered(self.questions), None)
+            return await self._mark(model, self.file(model).answered(self.questions), None)
         budget = self.assembly.recipe.budget if self.store.max_cost is None else self.store.max_cost
         context = self.assembly.context("llm", offline=self.offline)
         with closing(Ledger()) as ledger:
@@ -211,19 +221,19 @@ class Examination:
                 self.assembly.models, ledger, run=self.store.run_id, budget=budget, context=context, report=self.report
             )
             async with engine:
-                with draining(engine, self.report):
-                    if not self._local(model):
+                if not self._local(model):
+                    with draining(engine, self.report):
                         await self._ask(model, engine)
-                    return await self._mark(model, self._file(model).answered(self.questions), engine)
+                # Where nobody judges, marking waits for nothing: Ctrl-C must end it at once.
+                with draining(engine, self.report) if self.evaluator.judges() else nullcontext():
+                    return await self._mark(model, self.file(model).answered(self.questions), engine)
 
     async def _ask(self, model: str, engine: Engine) -> None:
         """Ask a provider. Raises what stopped it, after telling and keeping what is left and about what that costs."""
-        file, money = self._file(model), Money(engine)
+        file, money = self.file(model), Money(engine)
         missing = len(file.missing(self.questions))
         try:
-            await ask_provider(
-                engine.model(model, self.evaluator.data), self.name, self.questions, file, partial(self._tell, model)
-            )
+            await ask_provider(self.bound(model, engine), self.name, self.questions, file, partial(self._tell, model))
             if engine.stopped:
                 raise engine.stopped
         except (FactoryError, asyncio.CancelledError):
@@ -231,6 +241,23 @@ class Examination:
             of = len(self.questions)
             self._left({"step": model, "rows": left, "of": of, **money.of(missing - left, left)})
             raise
+
+        if refused := file.refused(self.questions):
+            text = (
+                f"{model} refused {len(refused):,} of {len(self.questions):,} questions of {self.name}, which count as answered with "
+                f"nothing until the same command asks again: {refused[0][1]}"
+            )
+            self.report({"event": "note", "text": text})
+
+    def bound(self, model: str, engine: Engine) -> BoundModel:
+        """A provider as it is asked here."""
+        return engine.model(model, self.evaluator.data, self._bound(model))
+
+    def _bound(self, model: str) -> int:
+        return bound_of(self.assembly.models[model], self.questions)
+
+    def _refused(self, model: str) -> int:
+        return len(self.file(model).refused(self.questions))
 
     async def _mark(self, model: str, answered: Sequence[Answered], engine: Engine | None) -> Marked:
         evaluator = self.evaluator
@@ -241,7 +268,7 @@ class Examination:
             self.store,
             self.number,
             offline=self.offline,
-            models=partial(engine.model, dataset=evaluator.data) if engine else None,
+            models=partial(_alone, engine, evaluator.data) if engine else None,
             answered=self.said_by,
             model=model,
             tell=judged,
@@ -260,10 +287,11 @@ class Examination:
 
     def said_by(self, model: str) -> Sequence[Answered]:
         """What another model said to these questions. Raises MissingInput where it was not asked before."""
-        file = self._file(model)
-        if file.missing(self.questions):
+        file = self.file(model)
+        if left := file.missing(self.questions):
             raise MissingInput(
-                f"eval[{self.number}]: '{model}' has not answered these questions: name it before the others in models"
+                f"eval[{self.number}]: '{model}' has answered {len(self.questions) - len(left):,} of the {len(self.questions):,} questions "
+                f"of {self.name}: factory eval {self.store.root} asks it for the rest"
             )
         return file.answered(self.questions)
 
@@ -274,6 +302,23 @@ class Examination:
         """Keep and tell what a run that stops here has left."""
         self.store.left = left = {"dataset": self.name, "unit": "questions", **facts}
         self.report({"event": "left", **left})
+
+
+def _alone(engine: Engine, dataset: str, name: str) -> BoundModel:
+    """A model that judges, without the one that would take over from it: marks of two judges have no mean."""
+    return replace(engine.model(name, dataset), fallback=None)
+
+
+@cache
+def _sums() -> list[str]:
+    folder = Path(summing.__file__).parent
+    return [file_hash(folder / f"{name}.py") for name in SUMS]
+
+
+def _beside(folder: Path) -> str:
+    """A hash of what a stage has left beside its weights, which its key tells: a chat template, say, may be changed by hand."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".safetensors")
+    return key_of("beside", [(path.relative_to(folder).as_posix(), file_hash(path)) for path in files])
 
 
 class _Judged:

@@ -14,7 +14,10 @@ from langmill.yaml12 import load_file
 from langmill_plugins.replies.reading import VERSION, read_choice
 
 GOLDEN = ROOT / "tests" / "golden" / "replies"
-BATCHES = {"replies": "while it was built", "held_out": "held out", "later": "held out, hard", "last": "held out, last"}
+BATCHES = {
+    "replies": "while it was built", "held_out": "held out", "later": "held out, hard", "last": "held out, last",
+    "fresh": "held out, by another hand", "beside_fresh": "like those misread of these",
+}  # fmt: skip
 """The lists in each file of the set, in the order in which they were written; each but the first before it was read at all."""
 LETTERS = "ABCDEFGHIJ"
 LEAST_RIGHT = 0.98

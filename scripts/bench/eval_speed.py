@@ -23,7 +23,7 @@ SHOTS = 2  # examples before a question, in the setting that has some
 BATCHES = (1, 8)  # the harness's batch sizes: its better one counts
 MOST_TEXT = 1200  # characters of a question: the packaged model reads 2,048 tokens, and the examples come on top
 WAYS = ("both", "letters", "examples", "texts")
-MOST_APART = 1e-3
+MOST_APART = 5e-4  # float32 over thirty layers: a pass of either lies up to 1e-4 from the same in float64
 LEAST_TIMES = {"both": 1.5, "texts": 1.5, "examples": 1.5, "letters": 1.2}
 """Letters are one token each, and the harness reads a prompt once for those, too: what is left to gain is its logits of every token
 of the prompt (of the packaged model a fifth of the work), and the words that all prompts of a language begin with."""
@@ -75,8 +75,9 @@ def _compared(section: Section, runs: Sequence[Mapping[str, Any]]) -> None:
                     ours[0]["tokens"] / cpu[tool],
                 )
             )
-        apart = max(abs(a - b) for a, b in zip(ours[0]["found"], theirs[0]["found"], strict=True))
-        section.goal(f"{ABOUT[way]}: log-probabilities apart, at most", apart, "<=", MOST_APART)
+        pairs = zip(ours[0]["found"], theirs[0]["found"], strict=True)
+        apart = max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
+        section.goal(f"{ABOUT[way]}: log-probabilities apart, as a share of them", apart, "<=", MOST_APART)
     section.lines.append(
         "tokens are those of every pair of prompt and continuation, as if each were read by itself; seconds are of one core"
     )
@@ -141,7 +142,7 @@ def _in_own_process(tool: str, file: Path, batch: int, asked: Asked) -> dict[str
 def ours(asked: Asked, batch: int) -> tuple[Callable[[Asked], list[float]], int]:
     """What scores questions, and the tokens of all pairs. ``batch`` is of no use: batches are made by what there is room for."""
     from langmill_plugins.trainers.peft import PeftTrainer
-    from langmill_plugins.trainers.weights.asked import prompts_of
+    from langmill_plugins.trainers.weights.asked import waves_of
     from langmill_plugins.trainers.weights.local_weights import LocalWeights
 
     llm = PeftTrainer(base=BASE).open(None, Context("train", 17, {}, Path()))
@@ -159,7 +160,7 @@ def ours(asked: Asked, batch: int) -> tuple[Callable[[Asked], list[float]], int]
         found = dict(llm.score(questions(some)))
         return [one.log_probability for number in range(len(some)) for one in found[number]]
 
-    prompts = prompts_of(llm.reader(), questions(asked), llm.model)
+    prompts = [prompt for wave in waves_of(llm.reader(), questions(asked), llm.model) for prompt in wave]
     return score, sum(len(prompt.ids) + len(tail) for prompt in prompts for tail in prompt.tails)
 
 

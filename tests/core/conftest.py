@@ -40,6 +40,7 @@ from langmill.api import (
     Skip,
     SourceContext,
     Split,
+    Stage,
     StepContext,
     Text,
     Trainer,
@@ -117,6 +118,9 @@ class Writer(LLM):
 class Adapt(Trainer):
     def train(self, job: TrainJob) -> Path:
         return job.folder
+
+    def deciding(self, stage: Stage | None, context: Context) -> Mapping[str, object]:
+        return {"base": self.base, "stage": stage and stage.name}
 
     def open(self, adapter: Path | None, context: Context) -> LLM:
         return Writer(model="small/writer")

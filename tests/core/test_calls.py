@@ -26,7 +26,8 @@ import pytest
 from langmill.api import LLM, Answer, Context, Message
 from langmill.calls import sending
 from langmill.calls.account import Stopped
-from langmill.calls.engine import Engine, call_key
+from langmill.calls.answers import canonical
+from langmill.calls.engine import Engine, _key
 from langmill.errors import BudgetReached, LanguageNotWritten, MissingInput, ProviderDown, RowFault
 from langmill.ledger.facts import MONTH_CAP
 from langmill.ledger.ledger import Ledger
@@ -45,6 +46,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- keys --------------------------------------------------------------------------------------------------------------
+
+
+def call_key(llm: LLM, messages: Sequence[Message], schema: Any, sample: int, again: int = 0) -> str:
+    return _key(canonical(llm.identity()), messages, canonical(schema), sample, again)
+
 
 MESSAGES = (Message("system", "Antworte."), Message("user", "Was hilft gegen Skorbut? 坏血病"))
 

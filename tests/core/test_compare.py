@@ -12,6 +12,7 @@ import pytest
 
 from langmill.api import Item, Marked, Metric
 from langmill.disk.store import RunFolder
+from langmill.scores.differing import differences
 from langmill.scores.summing import scores_of
 
 RECIPE = """\
@@ -128,13 +129,12 @@ def test_what_was_not_the_same_is_said_loudly(bench: Any, run: RunFolder, other:
     text = words(said.err)
     assert text.index("NOT THE SAME") < text.index("prompts en: short@1 / short@2") < text.index("which may not matter")
     for line in (
-        "code: c0de / c1de",
         "options limit: 40 / –",
         "options shots: – / 5",
         "files test-00000.parquet: abab",
     ):
         assert text.index("NOT THE SAME") < text.index(line) < text.index("which may not matter"), line
-    for line in ("packs en: p1 / p2", "seed: 17 / 18"):
+    for line in ("code: c0de / c1de", "packs en: p1 / p2", "seed: 17 / 18"):
         assert text.index("which may not matter") < text.index(line)
     assert max(map(len, said.err.splitlines())) <= 100
 
@@ -189,6 +189,38 @@ def test_a_run_beside_published_scores(bench: Any, run: RunFolder) -> None:
     assert theirs["zh"]["flagged"] and theirs["zh"]["is"] == "above" and set(theirs) == {"en", "zh", "mean"}
 
 
+def test_published_scores_stand_beside_right_choices_alone(bench: Any, run: RunFolder) -> None:
+    recipe = RECIPE + "  - {use: language_consistency, name: tongue, data: exams, models: [base]}\n"
+    bench.write("runs/a/recipe.lock.yaml", recipe)
+    scored(run, "base", {"en": 8, "zh": 9}, name="tongue", use="language_consistency")
+    assert "tongue" not in bench.factory("compare", "runs/a", str(MMEDBENCH)).err
+    bench.write("runs/a/recipe.lock.yaml", recipe.replace("language_consistency", "choice_accuracy"))
+    scored(run, "base", {"en": 8, "zh": 9}, name="tongue")
+    told = bench.factory("compare", "runs/a", str(MMEDBENCH))
+    assert told.code == 2 and "Say which one: --name exam" in words(told.err)
+    assert bench.factory("compare", "runs/a", str(MMEDBENCH), "--name", "tongue").code == 0
+
+
+def test_a_share_of_steady_rows_is_no_accuracy(bench: Any, run: RunFolder) -> None:
+    kept = run.read_json("eval/exam.second.json")
+    assert kept is not None
+    kept["metrics"]["letters steady"] = kept["metrics"]["letters"]
+    kept["scores"] += [
+        {**score, "metric": "letters steady"} for score in kept["scores"] if score["metric"] == "letters"
+    ]
+    run.write_json("eval/exam.second.json", kept)
+    assert "letters steady" not in bench.factory("compare", "runs/a", str(MMEDBENCH)).err
+
+
+def test_another_way_to_read_replies_is_grave_and_rows_left_out_are_not(run: RunFolder) -> None:
+    facts = run.read_json("eval/exam.base.json")
+    assert facts is not None
+    first = {**facts, "facts": {"reader": {"en": "1@a", "zh": "1@b"}}, "left_out": {}}
+    second = {**facts, "facts": {"reader": {"en": "2@a"}}, "left_out": {"no_key": 9}, "code": "other"}
+    found = {one.what: one.grave for one in differences(first, second)}
+    assert found == {"reader en": True, "left_out no_key": False, "code": False}
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -204,7 +236,7 @@ def test_a_run_beside_published_scores(bench: Any, run: RunFolder) -> None:
             "runs/a has exam (base first second); runs/b has exam (base first)",
         ),
         (("runs/a", "runs/a/recipe.lock.yaml"), "there is no 'languages' here"),
-        (("runs/a", str(MMEDBENCH), "--model", "third"), "no share of right rows of 'third'"),
+        (("runs/a", str(MMEDBENCH), "--model", "third"), "no share of right rows (of choice_accuracy) of 'third'"),
     ],
 )
 def test_where_nothing_can_be_compared_it_says_what_to_type(

@@ -117,6 +117,21 @@ def test_rationales_in_mmedbenchs_layout(asked: Bench) -> None:
     assert float(figures[0][1]) == pytest.approx(100 * bleu, abs=0.005) and 20 < 100 * bleu < 100
 
 
+def test_an_export_is_of_the_recipe_as_it_was_given(asked: Bench) -> None:
+    assert asked.factory("eval", "runs/small", "--set", "eval.0.limit=1").code == 0
+    words = ("--export", "mmedbench", "--name", "spoken", "--model", "llm")
+    said = asked.factory("eval", "recipe.yaml", *words, "--out", "more", "--set", "eval.0.limit=2")
+    assert said.code == 2
+    assert "'llm' has answered 3 of the 4 questions of spoken: factory eval runs/small asks it for the rest" in said.err
+    assert asked.factory("eval", "runs/small", "--set", "eval.0.limit=2").code == 0
+    for run, out in (("recipe.yaml", "one"), ("runs/small", "two")):
+        said = asked.factory("eval", run, *words, "--out", out, "--set", "eval.0.limit=1")
+        assert said.code == 0, said.err
+        assert len(table(asked.folder / out / "multi_choice_results.csv")) == 1 + 2, (
+            "one row of each language that it knows"
+        )
+
+
 def test_only_the_published_order_is_handed_on(asked: Bench) -> None:
     assert asked.factory("eval", "runs/small").code == 0
     name = "held.choice_accuracy"
@@ -144,6 +159,7 @@ def test_only_the_published_order_is_handed_on(asked: Bench) -> None:
         ("--export mmedbench --out x --name spoken --model base", 2, "spoken does not ask it: "),
         ("--export mmedbench --out x --name spoken --model llm", 2, "'llm' has not answered spoken yet: factory eval runs/small asks it"),
         ("--export mmedbench --out runs --name spoken --model llm", 1, "--out runs: there is something already"),
+        ("--export mmedbench --out x --max-cost 1", 2, "--max-cost caps what is asked, and --export asks nothing"),
         ("--out x", 2, "--out belongs to --export"),
         ("--model llm", 2, "--model belongs to --export"),
     ],

@@ -8,18 +8,21 @@ import json
 import math
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+import tracemalloc
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import PrivateAttr
 
-from langmill.api import LLM, Answer, CallError, FactoryError, Likelihood, Message, Price, Question
+from langmill.api import LLM, Answer, CallError, FactoryError, Likelihood, Message, Origin, Price, Question, Row, Text
 from langmill.errors import BudgetReached, ProviderDown
 from langmill.evaluation.answers import AnswerFile, asked
 from langmill.evaluation.asking import TOLD_PAUSE, ask_here, ask_provider
 from langmill.evaluation.results import write_result
+from langmill.evaluation.rows import chosen_rows
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 posting = importlib.import_module("posting")
@@ -145,6 +148,17 @@ def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "eval").write_text("a file where the folder should be")
     with pytest.raises(FactoryError, match="can not write"), AnswerFile(tmp_path / "eval" / "x", "model"):
         pass
+
+
+def test_what_was_refused_is_answered_with_nothing_and_known_by_its_reason(tmp_path: Path) -> None:
+    with AnswerFile(tmp_path / "x", "model") as file:
+        file.add(question("a"), refused="not that")
+        file.add(question("b"), refused="not that either")
+        file.add(question("b"), answer=Answer("well then"))
+    again, asked_for = AnswerFile(tmp_path / "x", "model"), [question("a"), question("c", "What is a?"), question("b")]
+    assert not again.missing(asked_for)
+    assert [(one.name, why) for one, why in again.refused(asked_for)] == [("c", "not that")]
+    assert [one.answer and one.answer.finish for one in again.answered(asked_for)] == ["refusal", "refusal", "stop"]
 
 
 # --- asking ---
@@ -297,6 +311,39 @@ def test_a_result_is_whole_and_an_item_a_line(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         write_result(tmp_path / "r.json", facts, ({"row": 1 // number} for number in (1, 0)))
     assert json.loads((tmp_path / "r.json").read_text("utf-8")) == {"key": "k", "items": []}
+
+
+@pytest.mark.parametrize("broken", [(math.nan, -1.0), (-1.0, math.inf), (-math.inf, -math.inf)])
+def test_likelihoods_that_are_none_give_no_figure(tmp_path: Path, broken: tuple[float, float]) -> None:
+    class Broken(Voice):
+        def score(self, questions: Sequence[Question]) -> Any:
+            for number, one in enumerate(questions):
+                values = broken if one.name == "q3" else (-1.0, -math.inf)
+                yield number, tuple(Likelihood(value, 1) for value in values)
+
+    questions = [question(f"q{number}", continuations=("A", "B")) for number in range(5)]
+    with pytest.raises(FactoryError, match=r"test/voice gives no likelihood to 'q3' \(.*weights are damaged"):
+        ask_here(Broken(), questions, AnswerFile(tmp_path / "a", "m"), lambda done, of: None)
+    assert AnswerFile(tmp_path / "a", "m").missing(questions) == questions[3:]
+
+
+def test_no_more_rows_are_held_than_are_asked() -> None:
+    class Many:
+        def rows(self, data: str, split: str) -> Iterator[Row]:
+            for number in range(20_000):
+                yield Row(
+                    str(number), "en", "test", str(number), Text("x" * 500 + str(number)), Origin("s", "1", ("MIT",))
+                )
+
+    asks = SimpleNamespace(data="x", split="test", limit=5)
+    tracemalloc.start()
+    try:
+        rows = chosen_rows(Many(), asks, 17)  # type: ignore[arg-type]
+        assert len(rows) == 5 and tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    asks.limit = None
+    assert chosen_rows(Many(), asks, 17)[:5] == rows  # type: ignore[arg-type]
 
 
 def test_weights_tell_their_counts_at_times(tmp_path: Path) -> None:

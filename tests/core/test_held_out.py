@@ -13,8 +13,8 @@ import pytest
 from langmill.api import Body, Chat, Choice, Message, Origin, RecipeError, Row, Text
 from langmill.disk.store import RunFolder
 from langmill.evaluation.held_out import HeldOut, Leak, refuse_leaks
+from langmill.looking import look_before
 from langmill.recipe.assembly import assemble
-from langmill.scoring import look_before
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 examined = importlib.import_module("examined")
@@ -39,6 +39,12 @@ def by(asked: Body, learnt: Body) -> str:
 
 
 ITEM = Choice(QUESTION, OPTIONS, (1,))
+TEMPLATE = "If you are a doctor, please answer the medical questions based on the patient's description."
+
+
+def talk(*turns: str) -> Chat:
+    """A conversation of a user's turns, each answered alike."""
+    return Chat(tuple(said for turn in turns for said in (Message("user", turn), Message("assistant", "I see."))))
 
 
 def test_a_row_is_found_by_its_id_and_its_family() -> None:
@@ -62,6 +68,12 @@ def test_a_row_is_found_by_its_id_and_its_family() -> None:
         (Chat.of("患者牙龈出血并伴有坏血病，最可能缺乏哪一种维生素？", "维生素C"),
          Choice("患者牙龈出血并伴有坏血病，最可能缺乏哪一种维生素?", ("维生素A", "维生素C"), (1,)), "question"),
         (Text("The heart pumps."), Text("the heart, PUMPS"), "text"),
+        (ITEM, talk("Good morning, doctor.", QUESTION), "question"),
+        (ITEM, talk(f"Question: {QUESTION}\n" + "\n".join(map("{}. {}".format, "ABCD", OPTIONS))), "question"),
+        (Choice(f"A man of 45.5 years has bled for a week. {QUESTION}", OPTIONS, (1,)),
+         talk("Thank you.", f"One more: a man of 45.5 years has bled for a week; {QUESTION} And why?"), "question"),
+        (Chat.of(QUESTION, "Vitamin C."), talk("Hello.", QUESTION), "question"),
+        (talk(TEMPLATE, QUESTION), talk(TEMPLATE, QUESTION, "And a dog?"), "question"),
     ],
 )  # fmt: skip
 def test_the_same_words_are_found(asked: Body, learnt: Body, same: str) -> None:
@@ -81,6 +93,10 @@ def test_the_same_words_are_found(asked: Body, learnt: Body, same: str) -> None:
         (Chat((Message("system", "Be brief."), *Chat.of("Why?", "So.").messages)), Chat.of("Why?", "Because.")),
         (Choice("→", ("↑", "↓"), (0,)), Choice("≠", ("±", "∞"), (0,))),
         (Text("— !"), Text("… ?")),
+        (talk(TEMPLATE, "My knee hurts."), talk(TEMPLATE, "I have a cough.")),
+        (talk(TEMPLATE, "My knee hurts."), Chat.of(TEMPLATE, "Go on.")),
+        (ITEM, talk(f"Question: {QUESTION}\nA. Iron\nB. Zinc")),
+        (ITEM, Chat((Message("user", "Ask me something."), Message("assistant", QUESTION)))),
     ],
 )  # fmt: skip
 def test_what_only_looks_alike_is_let_be(asked: Body, learnt: Body) -> None:
@@ -141,13 +157,13 @@ def test_what_was_looked_at_is_read_once(bench, monkeypatch):
     monkeypatch.setattr(
         RunFolder, "rows", lambda store, data, split=None: looked.append(data) or rows(store, data, split)
     )
-    look_before(assembly, bench.run())
+    look_before(assembly, bench.run(), asks=False)
     assert looked == ["exams", "open"]
-    look_before(assembly, bench.run())
+    look_before(assembly, bench.run(), asks=False)
     assert looked == ["exams", "open"]
     ((_, evaluator),) = assembly.evaluators
     changed = evaluator.model_copy(update={"limit": 7})
-    look_before(replace(assembly, evaluators=(("asked", changed),)), bench.run())
+    look_before(replace(assembly, evaluators=(("asked", changed),)), bench.run(), asks=False)
     assert looked == ["exams", "open"] * 2
 
 

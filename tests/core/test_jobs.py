@@ -129,6 +129,12 @@ def test_stages_hand_over_and_everything_is_kept(toy):
     assert not {name for name in changed if "/train/" in name and not name.endswith("README.md")}
     assert not {name for name in changed if "/eval/" in name}
 
+    (root / "train/second/adapter/chat_template.jinja").write_text("another")
+    spoken = toy.factory("run", "small.yaml")
+    assert spoken.code == 0 and "stage second (kept)" in spoken.err
+    assert "score base on exams.choice_accuracy (kept)" in spoken.err
+    assert "score second on exams.choice_accuracy\n" in spoken.err, "what lies beside weights decides answers, too"
+
     edited = toy.factory("run", "small.yaml", "--set", "train.stages.1.epochs=2")
     assert edited.code == 0
     assert "stage first (kept)" in edited.err

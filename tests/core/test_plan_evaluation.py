@@ -55,6 +55,22 @@ def test_calls_of_a_provider_are_counted_and_what_the_ledger_has_is_told(exams):
     assert any("all paid: a run costs $0" in line for line in lines(whole))
 
 
+def test_an_evaluations_own_bound_is_counted(exams):
+    sets = ("models.far.dollars=0.00001", "models.far.max_tokens=2000", "eval.0.max_tokens=10")
+    found = planned(exams, *sets)
+    assert all(cost.answer_tokens.high <= 6 * 10 for cost in found.steps)
+    assert exams.factory("run", "small.yaml", *(word for one in sets for word in ("--set", one))).code == 0
+    assert found.worst >= exams.run().read_json("manifest.json")["calls"][0]["cost"]
+    assert [(cost.calls, cost.paid) for cost in planned(exams, *sets).steps] == [(6, 6), (6, 6)]
+
+
+def test_what_keeps_a_model_from_answering_is_told(exams):
+    found = planned(exams, "models.far={model: openai/x, api_key_env: NO_SUCH_KEY}")
+    told = "models.far: openai/x needs the environment variable NO_SUCH_KEY: export NO_SUCH_KEY=…"
+    assert found.unable == facts(found)["unable"] == [told]
+    assert f"can not answer yet: {told}" in lines(found)
+
+
 def test_a_person_and_a_program_are_told(exams):
     found = planned(exams, *PRICED, "budget=0.0001")
     shown = "\n".join(lines(found))
@@ -106,7 +122,7 @@ def test_an_evaluation_without_rows_is_told_and_the_rest_is_counted(exams):
 
 
 def test_prices_of_examined_models_and_judges_stay_with_the_run(exams):
-    from langmill.plan import prices
+    from langmill.recipe.able import asked_models
 
     (exams.folder / "small.yaml").write_text(
         examined.RECIPE.replace("models:\n", f"models:\n{NEAR}")
@@ -114,7 +130,7 @@ def test_prices_of_examined_models_and_judges_stay_with_the_run(exams):
         "utf-8",
     )
     exams.monkeypatch.chdir(exams.folder)
-    assert prices._asked(assemble(Path("small.yaml"))) == {"far", "near"}
+    assert asked_models(assemble(Path("small.yaml"))) == ["far", "near"]
 
 
 def test_check_finds_a_judge_that_is_not_there(exams):

@@ -11,6 +11,7 @@ import pytest
 from tests.core.test_report import Page
 from tests.evaluations import Exam
 
+from langmill.disk.store import file_hash
 from langmill.report.cards import write_cards, write_stage_card
 from langmill.report.page import write_report
 from langmill.report.scores import evaluations
@@ -122,11 +123,12 @@ def test_a_model_that_only_says_a_is_called_that(finished: Any) -> None:
 def test_all_that_pins_a_figure_is_there(finished: Any) -> None:
     text = scores_part(page_of(finished))
     text = text[text.index("What a rerun needs") :]
+    path = finished.store.data_files("exams", "test")[0]
     for words in (
         "evaluator asked, code c0de, langmill 0.1",
         "words of the questions choice_short@0123456789ab",
         "rows 80 of exams, split test, seed 13",
-        "files, sha256 test-00000.parquet abababababab",
+        f"files, sha256 {path.relative_to(finished.store.root)} {file_hash(path)[:12]}",
         "limit 20",
         "shots 2",
         "extractor letters-1",

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,49 @@ def test_what_a_provider_refuses_is_an_empty_answer(exams):
     assert exams.factory("run", "small.yaml", "--set", "eval.0.limit=100").code == 0
     (score, *_) = exams.run().evaluations()[NAME]["scores"]
     assert (score["language"], score["n"], score["correct"], score["unreadable"]) == ("en", 15, 13, 2)
-    assert set(noted(exams, "provider").values()) == {1}, "a refusal is an answer"
+    assert facts_of(exams)["refused"] == 1
+    told = "far refused 1 of 30 questions of exams.asked, which count as answered with nothing until the same command asks again: "
+    again = exams.factory("run", "small.yaml", "--set", "eval.0.limit=100")
+    assert again.code == 0 and told in again.err.replace("\n", " ") and "that is against the rules" in again.err
+    assert Counter(noted(exams, "provider").values()) == {1: 29, 2: 1}, "a refusal is no answer for good"
+    (exams.folder / "refused").unlink()
+    assert exams.factory("run", "small.yaml", "--set", "eval.0.limit=100").code == 0
+    assert (facts_of(exams)["refused"], facts_of(exams)["scores"][0]["correct"]) == (0, 14)
+    kept = exams.factory("run", "small.yaml", "--set", "eval.0.limit=100")
+    assert "score far on exams.asked (kept)" in kept.err
+    assert sum(noted(exams, "provider").values()) == 32
+
+
+def facts_of(bench):
+    return bench.run().evaluations()[NAME]
+
+
+def test_an_evaluations_own_bound_is_the_providers_too(exams):
+    sets = ("--set", "models.far.dollars=0.00001", "--set", "models.far.max_tokens=400")
+    assert exams.factory("run", "small.yaml", *sets, "--set", "eval.0.max_tokens=7").code == 0
+    (usage,) = exams.run().read_json("manifest.json")["calls"]
+    assert usage["cost"] == pytest.approx(12 * 107 * 0.00001)
+    assert facts_of(exams)["decides"]["model"]["max_tokens"] == 7
+    assert exams.factory("run", "small.yaml", *sets, "--set", "eval.0.max_tokens=9").code == 0
+    assert sum(noted(exams, "provider").values()) == 24, "longer answers are others"
+    assert exams.factory("run", "small.yaml", *sets).code == 0
+    assert facts_of(exams)["decides"]["model"]["max_tokens"] == 400
+
+
+def test_marking_ends_at_the_first_ctrl_c(exams):
+    exams.write("slow", "x")
+    began = time.monotonic()
+    ended = exams.kill_when(lambda: noted(exams, "marked"), "run", "small.yaml", by=signal.SIGINT)
+    assert ended.code == 1 and "Traceback" not in ended.err and time.monotonic() - began < 40
+    assert NAME not in exams.run().evaluations() and len(answers(exams)) == 12
+
+
+def test_scores_of_other_code_are_made_again(exams, monkeypatch):
+    assert exams.factory("run", "small.yaml").code == 0
+    monkeypatch.setattr("langmill.scoring._sums", lambda: ["other"])
+    again = exams.factory("run", "small.yaml")
+    assert again.code == 0 and "score far on exams.asked\n" in again.err
+    assert sum(noted(exams, "provider").values()) == 12 and noted(exams, "marked") == {"yes": 2}
 
 
 def test_a_provider_that_refuses_everything_is_misconfigured(exams):
@@ -224,13 +267,69 @@ def test_a_judge_is_paid_through_the_ledger_and_never_twice(exams):
     calls = exams.run().read_json("manifest.json")["calls"]
     assert {(one["model"], one["step"]): one["calls"] for one in calls} == {
         ("noting/far", "eval.exams.judge"): 4, ("noting/other", "eval.exams.judge"): 4,
-        ("scripted/judge", "eval.exams.judge.judge"): 4, ("scripted/judge", "eval.exams.judge.judge.pair"): 4,
+        ("scripted/judge", "eval.exams.judge.judge"): 8, ("scripted/judge", "eval.exams.judge.judge.pair"): 8,
     }  # fmt: skip
     swapped = exams.factory("run", "small.yaml", "--set", "eval.0.marks=false")
-    assert swapped.code == 0 and len(exams.answered()) == 16, "every opinion was there"
+    assert swapped.code == 0 and len(exams.answered()) == 24, "every opinion was there"
     other = exams.factory("run", "small.yaml", "--set", "models.far.temperature=0.1", "--set", "eval.0.marks=false")
     assert other.code == 0, other.err
     assert "score other on exams.judge\n" in other.err, "what it is held against is another model now"
+
+
+# --- what is told before anything is trained or asked ---
+
+KEYED = "{model: openai/gpt-4o-mini, api_key_env: NO_SUCH_KEY}"
+JUDGED = "{use: judge, data: exams, models: [base, first], judge: far, limit: 2}"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("eval.0={use: perplexity, data: exams, models: [first]}", "holds neither text nor conversations"),
+        ("eval.0={use: choice_accuracy, data: exams, models: [first], shots: 5}", "5 examples are asked for"),
+        (f"eval.0={JUDGED}", "models.far: openai/gpt-4o-mini needs the environment variable NO_SUCH_KEY"),
+        ("eval.0.models=[base, near]", "hf/nowhere/at/all: there is no folder"),
+        ("eval.0={use: asked, data: exams, models: [file]}", "gguf/nowhere.gguf: there is no file"),
+    ],
+)
+def test_an_evaluation_that_can_not_be_done_costs_no_training(bench, change, told):
+    models = f"models:\n  near: {{model: hf/nowhere/at/all}}\n  file: {{model: gguf/nowhere.gguf}}\n  far: {KEYED}\n"
+    recipe = examined.TRAINED.replace("models:\n  far: {model: noting/far, concurrency: 2}\n", models)
+    examined.laid_out(bench, recipe)
+    said = bench.factory("run", "small.yaml", "--set", change)
+    assert said.code == 2, said.err
+    assert told in said.err and "Traceback" not in said.err
+    assert not (bench.run().root / "train").exists() and not noted(bench, "weights")
+    if "near" in change:
+        early = bench.factory("check", "small.yaml", "--set", change)
+        assert early.code == 0 and f"can not answer yet: {told}" in early.err
+        trained = bench.factory("run", "small.yaml", "--set", change, "--until", "train")
+        assert trained.code == 0, "what is not asked is in nobody's way"
+
+
+def test_a_stage_that_others_are_held_against_need_not_be_there_yet(bench):
+    big = "models:\n  big: {model: scripted/judge, answers: script.jsonl}\n"
+    examined.laid_out(bench, examined.TRAINED.replace("models:\n", big))
+    bench.script(("x", "y"))
+    judged = "{use: judge, data: exams, models: [first, base], against: first, marks: false, judge: big, limit: 1}"
+    said = bench.factory("run", "small.yaml", "--set", f"eval.0={judged}")
+    assert said.code == 0, said.err
+    assert set(bench.run().evaluations()) == {"exams.judge.first", "exams.judge.base"}
+
+
+def test_what_the_ledger_answered_needs_no_key(exams, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-1")
+    with Provider() as provider:
+        model = f"models.far={{model: openai/small, api_base: '{provider.url}', api_key_env: SOME_KEY}}"
+        assert exams.factory("run", "small.yaml", "--set", model).code == 0
+        monkeypatch.delenv("SOME_KEY")
+        assert exams.factory("run", "small.yaml", "--set", model).code == 0, "its figures are kept"
+        assert exams.factory("run", "small.yaml", "--fresh", "--set", model).code == 0, "the ledger has all of it"
+        more = exams.factory("run", "small.yaml", "--set", model, "--set", "eval.0.limit=8")
+        assert more.code == 2 and "needs the environment variable SOME_KEY: export SOME_KEY=" in more.err
+        assert sum(provider.seen()["answered"].values()) == 12
+    first = exams.factory("run", "small.yaml", "--out", "other", "--set", f"models.far={KEYED}")
+    assert first.code == 2 and "NO_SUCH_KEY" in first.err and not (exams.folder / "other").exists()
 
 
 # --- weights ---
@@ -254,6 +353,14 @@ def test_killed_weights_answer_what_is_missing(exams, scoring):
     assert sum(asked.values()) <= 13, "the one that was under way may be asked again"
     assert exams.run().evaluations()[NAME]["decides"]["model"]["model"] == "weights/far"
     assert exams.calls() == [], "weights cost nothing"
+
+
+def test_weights_that_other_code_asks_are_asked_again(exams):
+    assert exams.factory("run", "small.yaml", *LOCAL).code == 0
+    plugin = exams.folder / "examined.py"
+    plugin.write_text(plugin.read_text("utf-8").replace("Likes whatever", "Always likes what"), "utf-8")
+    assert exams.factory("run", "small.yaml", *LOCAL).code == 0
+    assert set(noted(exams, "weights").values()) == {2}
 
 
 def _going_on(bench) -> bool:

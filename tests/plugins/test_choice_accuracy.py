@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from tests.choosing import PACKS, Says, evaluator, marked, questions, row_of, rows, scored
 
-from langmill.api import Answer, Chat, Choice, MissingInput, Question, Row
+from langmill.api import Answer, Chat, Choice, Drop, MissingInput, Question, Row, StepContext
 from langmill_plugins.evaluators.choice_accuracy import ChoiceAccuracy
 from langmill_plugins.evaluators.choices.chance import chance_exact, chance_partial, overlap
 from langmill_plugins.evaluators.choices.marking import best
+from langmill_plugins.filters.sound_choice import SoundChoice
 
 
 def b_then_d(question: Question, words: str) -> float:
@@ -91,6 +93,8 @@ def test_equals_go_to_the_earlier_and_the_best_come_in_order() -> None:
     assert best([-1.0, -1.0, -1.0], 1) == (0,)
     assert best([-3.0, -1.0, -2.0, -1.0], 2) == (1, 3)
     assert best([-9.0, -math.inf, -1.0], 2) == (0, 2)
+    for broken in ([-1.0, math.nan], [-1.0, math.inf], [-math.inf, -math.inf]):
+        assert best(broken, 1) is None
 
 
 def test_conversations_are_passed_over_and_nothing_left_is_an_error() -> None:
@@ -98,6 +102,21 @@ def test_conversations_are_passed_over_and_nothing_left_is_an_error() -> None:
     assert "en/chat" not in {item.row for item in marked(evaluator(), [chat, *rows()]).items}
     with pytest.raises(MissingInput, match="no multiple-choice rows"):
         questions(evaluator(), [chat])
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u3000", "\u200b"])
+def test_an_option_without_words_can_not_be_asked_by_text(blank: str) -> None:
+    """Nothing is certain to follow anything: it would always be the likeliest. The step that the error names drops such rows."""
+    row = row_of("en/blank", "en", Choice("Which?", ("one", blank), (0,)))
+    with pytest.raises(
+        MissingInput, match=r"of 1 rows of 'mc' an option has no words, e\.g\. 'en/blank'.*sound_choice.*letters"
+    ):
+        questions(evaluator(), [*rows(), row])
+    for ask in ("letters", "generation"):
+        assert questions(evaluator(ask=(ask,)), [row])
+    steps = StepContext("datasets.mc.steps[0]", 17, PACKS, Path())
+    (dropped,) = SoundChoice().judge([row], steps)
+    assert isinstance(dropped, Drop) and dropped.reason == "empty_option"
 
 
 def test_more_options_than_letters_are_the_packs_fault() -> None:

@@ -127,9 +127,8 @@ class Both:
         }
         for said in self.said.values():
             assert said.code == 0, said.err
-        for path in (bench.folder / "shown").glob(
-            "*.yaml"
-        ):  # both in one run of the harness, which takes its time to begin
+        # Both in one run of the harness, which takes its time to begin.
+        for path in (bench.folder / "shown").glob("*.yaml"):
             path.rename(bench.folder / "tasks" / path.name)
         for path in (bench.folder / "shown/data").iterdir():
             path.rename(bench.folder / "tasks/data" / path.name)
@@ -149,13 +148,6 @@ class Both:
                 size = len(values) // len(ways.split("+"))
                 found[row, way] = values[at * size : (at + 1) * size]
         return facts, found
-
-
-def needs_data(test: Any) -> Any:
-    """Marks a test of real rows."""
-    for mark in NEEDS_DATA:
-        test = mark(test)
-    return test
 
 
 def needs_data(test: Any) -> Any:

@@ -169,6 +169,42 @@ def test_it_is_known_by_its_content(context: Context, tmp_path: Path) -> None:
     assert decides() != plain
 
 
+@pytest.mark.parametrize("name", ["chat_template.jinja", "generation_config.json", "tokenizer_config.json", "added"])
+def test_another_chat_template_is_another_model_and_no_other_base(name: str, context: Context, tmp_path: Path) -> None:
+    """What is not among the weights decides what is said, too; an adapter fits all the same."""
+
+    def decides(**options: Any) -> Any:
+        return HuggingFace(model=f"hf/{tmp_path / 'tiny'}", **options).deciding(context)
+
+    shutil.copytree(context.folder / "models" / "tiny", tmp_path / "tiny")
+    shutil.copytree(context.folder / "exported", tmp_path / "adapter")
+    adapter = str(tmp_path / "adapter")
+    plain, adapted, identity = decides(), decides(adapter=adapter), find_base(str(tmp_path / "tiny"), context).identity
+    base, beside = (tmp_path / place / name for place in ("tiny", "adapter"))
+    if name == "added":
+        base, beside = base.with_name("special_tokens_map.json"), beside.with_name("special_tokens_map.json")
+    else:
+        assert base.is_file()
+    base.write_text((base.read_text() if base.exists() else "{}") + " ")
+    assert decides() != plain and decides(adapter=adapter) != adapted
+    assert find_base(str(tmp_path / "tiny"), context).identity == identity
+    changed = decides(adapter=adapter)
+    beside.write_text((beside.read_text() if beside.exists() else "{}") + " ")
+    both = decides(adapter=adapter)
+    assert both != changed
+    (tmp_path / "tiny" / "README.md").write_text("About it.")
+    assert decides(adapter=adapter) == both, "what nobody reads decides nothing"
+
+
+def test_the_scale_of_a_merged_adapter_counts(context: Context, tmp_path: Path) -> None:
+    shutil.copytree(context.folder / "runs/small/train/two/adapter", tmp_path / "two")
+    llm = HuggingFace(model="hf/models/tiny", adapter=str(tmp_path / "two"))
+    before = llm.deciding(context)
+    config = tmp_path / "two" / "merged" / "0" / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 8', '"lora_alpha": 9'))
+    assert llm.deciding(context) != before
+
+
 def test_four_bits_when_asked(context: Context) -> None:
     four, full = (started(context, "hf/models/tiny", quantize=said) for said in ("4bit", "none"))
     kinds = {type(part).__name__ for part in four.loaded()[1].modules()}

@@ -132,6 +132,11 @@ def test_conversations_are_asked_up_to_the_last_answer() -> None:
         list(evaluator.questions(rows[2:], CONTEXT))
 
 
+def test_what_was_cut_off_inside_its_thoughts_is_no_answer() -> None:
+    (item,) = marked([row_of("a", "fr")], [f"<think>{PACKS['fr'].identity.sample}"]).items
+    assert (item.value, item.readable, item.facts["reads"]) == (0.0, False, "nothing")
+
+
 def test_a_language_that_the_model_does_not_know_is_told_before_a_model_is_asked() -> None:
     identity = PACKS["en"].identity.model_copy(update={"code": "tlh", "name": "Klingon", "lid_labels": ("tlh",)})
     context = replace(CONTEXT, languages={"tlh": replace(PACKS["en"], identity=identity)})

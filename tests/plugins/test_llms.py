@@ -330,6 +330,15 @@ def test_what_looks_like_a_key_is_left_out_of_words() -> None:
 
 def test_litellm_names_the_variable_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MISTRAL_API_KEY", raising=False)
+    (line,) = LiteLLM(model="mistral/mistral-small-latest").missing(context(tmp_path))
+    assert (
+        line
+        == "llm: mistral/mistral-small-latest needs the environment variable MISTRAL_API_KEY: export MISTRAL_API_KEY=…"
+    )
+    offline = context(tmp_path, offline=True)
+    assert "--offline calls nothing beyond it" in "".join(LiteLLM(model="mistral/some").missing(offline))
+    assert not list(LiteLLM(model="openai/some", api_base="http://127.0.0.1:1/v1").missing(offline))
+    assert not list(Replay(model="replay/mistral/some").missing(offline))
     with pytest.raises(MissingInput, match=r"llm: mistral/mistral-small-latest needs.*export MISTRAL_API_KEY="):
         answer(LiteLLM(model="mistral/mistral-small-latest"), tmp_path)
     with pytest.raises(MissingInput, match="MY_OWN_KEY is not set"):

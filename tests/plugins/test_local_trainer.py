@@ -79,6 +79,15 @@ def test_the_base_is_known_by_what_it_is(tiny, tmp_path, context):
     assert PeftTrainer(base=BASE).deciding(None, context)["base"] == find_base(BASE, context).identity
 
 
+def test_another_chat_template_changes_what_a_base_says_and_trains_nothing_anew(tmp_path, context):
+    there = tiny_base(tmp_path / "there")
+    trainer = PeftTrainer(base=str(there), max_tokens=64)
+    opened, stage = trainer.deciding(None, context), trainer.deciding(STAGE, context)
+    (there / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    assert trainer.deciding(None, context) != opened
+    assert trainer.deciding(STAGE, context) == stage
+
+
 def test_an_opened_base_goes_by_how_it_is_asked_alone(tiny, context):
     first = PeftTrainer(base=str(tiny)).deciding(None, context)
     assert PeftTrainer(base=str(tiny), seed=3, lora="none", processes=2).deciding(None, context) == first

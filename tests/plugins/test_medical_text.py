@@ -213,9 +213,11 @@ def test_a_pack_that_is_wrong_is_told_with_its_line(folder: Path) -> None:
     with pytest.raises(RecipeError, match=r"pack\.yaml:\d+: medical: needs keywords\.txt"):
         read_pack(folder)
     (folder / "keywords.txt").write_text("gripe\n", "utf-8")
-    text = (folder / "pack.yaml").read_text("utf-8")
-    (folder / "pack.yaml").write_text(text + "    - '(figura'\n", "utf-8")
-    with pytest.raises(RecipeError, match=rf"pack\.yaml:{len(text.splitlines()) + 1}: .*is no regular expression"):
+    lines = (folder / "pack.yaml").read_text("utf-8").splitlines()
+    at = lines.index("  judged:") + 1
+    lines.insert(at, "    - '(figura'")
+    (folder / "pack.yaml").write_text("\n".join(lines) + "\n", "utf-8")
+    with pytest.raises(RecipeError, match=rf"pack\.yaml:{at + 1}: .*is no regular expression"):
         read_pack(folder)
 
 

@@ -150,6 +150,24 @@ def test_sentences_are_kept(text: str) -> None:
     assert rationale_of(text, PACKS["en"], ("iron", "zinc")) == text
 
 
+@pytest.mark.parametrize(
+    "text", ["The answer: A drug which thins.", "Answer: A drug which thins.", "What is the answer: A or B?"]
+)
+def test_prose_is_not_cut_for_its_words(text: str) -> None:
+    assert rationale_of(text, PACKS["en"], ("iron", "zinc")) == text
+
+
+def test_thoughts_that_never_end_earn_nothing() -> None:
+    (score, *_) = scores_of(marked([row_of("a")], [f"<think>{REASONS['en']} But wait,"]), EVALUATOR.metrics, 1)
+    assert (score.value, score.unreadable) == (0.0, 1)
+
+
+@pytest.mark.parametrize("part", ["**", "(", "* ", "Answer: A, ", "Answer: "])
+def test_a_text_that_loops_is_cut_in_its_time(part: str) -> None:
+    """100,000 characters: what grew with the square of them took minutes, and the tests would not end."""
+    rationale_of(part * (100_000 // len(part)), PACKS["en"], ("iron", "zinc"))
+
+
 def test_what_follows_the_letter_is_kept_unless_it_is_the_option() -> None:
     cut = rationale_of("Answer: A, since iron is needed.", PACKS["en"], ("iron", "zinc"))
     assert cut == ", since iron is needed."

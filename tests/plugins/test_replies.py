@@ -21,7 +21,7 @@ from langmill_plugins.replies.reading import VERSION, Reading, read_choice, read
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/golden/replies"
 CODES = ("en", "es", "fr", "ja", "ko", "ru", "zh")
-BATCHES = ("replies", "held_out", "later", "last")
+BATCHES = ("replies", "held_out", "later", "last", "fresh", "beside_fresh")
 DRUGS = ("Aspirin", "Heparin", "Warfarin", "Insulin", "Amoxicillin")
 BLOOD = ("A", "B", "AB", "O")
 ARABIC = read_pack(ROOT / "tests/outside/langmill_arabic/ar")
@@ -193,6 +193,37 @@ def test_the_last_word_counts(says: str, answer: str | None) -> None:
     assert letters(read(says)) == answer, read(says)
 
 
+@pytest.mark.parametrize(
+    "says",
+    [
+        "Let me look at each option.\n\n1. **Aspirin**: an inhibitor of platelets that",
+        "**A. Aspirin** – is an inhibitor of platelets that",
+        "It thins the blood, and the options are these. Aspirin acts on",
+        "A is correct in that it",
+        "It thins the blood, as everybody knows.\n\nB",
+    ],
+)
+def test_a_reply_that_is_cut_off_counts_only_where_it_is_firm(says: str) -> None:
+    body = Choice("Which one?", DRUGS, (0,))
+    assert read_choice(says, body, PACKS["en"], cut=True).answers is None
+    for firm in ("Answer: B", "\\boxed{B}", "The correct answer is B.", "B\nIt thins the blood"):
+        assert letters(read_choice(f"{firm}\nThis is because of the", body, PACKS["en"], cut=True)) == "B", firm
+
+
+def test_words_are_no_answer_beside_a_letter_that_nothing_understood() -> None:
+    assert read("Here C comes first. Insulin is what many fear.").how == "several"
+    assert letters(read("Here insulin comes first. Hepatitis B was ruled out, E. coli was not there.")) == "D"
+    assert letters(read("Options 2 and 4 act. The rest are not meant, so they cannot be it.", several=True)) == "BD"
+    assert read("Options 2 and 5 mg of it.", several=True).answers == (1,)
+
+
+def test_what_follows_from_a_doubt_is_none() -> None:
+    assert letters(read("This could be a clot, so the answer is B.")) == "B"
+    assert read("If this were a clot, it would bleed, so the answer is B.").answers is None
+    assert read("Some would say that it is a clot, so the answer is B.").answers is None
+    assert read("It could be B, so the patient should be seen.").answers is None
+
+
 def test_sets_are_read_where_several_are_right() -> None:
     for says in ("A, C", "A and C", "AC", "Answer: A, C", "A\nC", "Aspirin and warfarin", "The answers are A and C."):
         assert letters(read(says, several=True)) == "AC", says
@@ -304,6 +335,16 @@ def test_time_grows_with_the_reply(code: str) -> None:
     ):
         read_choice(bad, body, pack, (PACKS["en"],))
     assert time.process_time() - began < 6.0
+
+
+@pytest.mark.parametrize("code", ["en", "ko"])
+@pytest.mark.parametrize(
+    "part",
+    ["Aspirin Heparin ", "Aspirin is used with heparin. ", '"B" ', "B x ", "A and ", "**", "(", "option 1 and 2 and "],
+)
+def test_a_reply_that_loops_is_read_in_its_time(code: str, part: str) -> None:
+    """50,000 characters: what grew with the square of them took minutes, and the tests would not end."""
+    read((part * 50_000)[:50_000], code=code)
 
 
 # --- cleaning ---------------------------------------------------------------------------------------------------------

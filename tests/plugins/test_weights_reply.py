@@ -12,7 +12,10 @@ from tests.plugins.test_weights_score import KINDS, opened, questions
 from tests.tiny_models import PACKAGED, tiny_base
 
 from langmill.api import Context, FactoryError, Message, Question
+from langmill.evaluation.answers import AnswerFile
+from langmill.evaluation.asking import ask_here
 from langmill_plugins.trainers.tokens.templates import chat_text
+from langmill_plugins.trainers.weights import asked as asking
 from langmill_plugins.trainers.weights import reading
 from langmill_plugins.trainers.weights.local_weights import LocalWeights
 from langmill_plugins.trainers.weights.reading import Room
@@ -72,6 +75,34 @@ def test_as_one_by_one(kind: str, tiny: Any) -> None:
         assert (one.text, one.prompt_tokens, one.answer_tokens) == by_hand(llm, question, question.max_tokens or 14)
         assert one.cost == 0.0
     assert len({one.text for one in found.values()}) > 5
+
+
+def test_all_questions_are_looked_at_before_the_first_is_asked(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of scored and of written ones, however many are held at once; and nothing is read for it."""
+    monkeypatch.setattr(asking, "WAVE", 2)
+    llm, fine = tiny("llama"), questions(5)
+    long = [Question(f"long {at}", "", "en", (Message("user", "liver " * 600),), ("A",)) for at in range(2)]
+    monkeypatch.setattr(reading.Reader, "forward", lambda *more, **named: pytest.fail("something was read"))
+    with pytest.raises(FactoryError, match=r"^2 questions are longer.*'long 0'"):
+        llm.score([*fine, long[0], *fine, long[1]])
+    writes = Question("write it", "", "en", long[0].messages, (), 4)
+    with pytest.raises(FactoryError, match=r"^1 questions are longer.*'write it'"):
+        ask_here(llm, [*fine, writes], AnswerFile(tmp_path / "answers.jsonl", "key"), lambda done, of: None)
+
+
+def test_as_many_at_once_as_may_be_changes_nothing(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    llm = tiny("llama").model_copy(update={"max_tokens": 6})
+    text = Question("text", "", "en", (), ("The liver stores bile.",))
+    scored, wrote = [*questions(5), text, *questions(3, seed=4)], written(5)
+    likely, said = dict(llm.score(scored)), dict(llm.reply(wrote))
+    monkeypatch.setattr(asking, "WAVE", 2)
+    found = dict(llm.score(scored))
+    for number in range(len(scored)):
+        values = [[one.log_probability for one in some[number]] for some in (found, likely)]
+        assert values[0] == pytest.approx(values[1], rel=1e-4)
+    assert dict(llm.reply(wrote)) == said
 
 
 def test_little_room_changes_nothing(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:

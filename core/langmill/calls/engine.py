@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from langmill.api import LLM, Answer, Context, Mark, Message, Prompt, Reply, Schema
 from langmill.calls.account import Account, Report, Stopped
-from langmill.calls.answers import ANY_TEXT, Shape, canonical, parsed, shape_of
+from langmill.calls.answers import ANY_TEXT, Shape, parsed, shape_of
 from langmill.calls.batches import BatchSender
 from langmill.calls.sending import Sender
 from langmill.errors import LanguageNotWritten, MissingInput, ProviderDown, RowFault
@@ -33,17 +33,10 @@ KEY_VERSION = 1
 REASKS = {"schema": 2, "truncated": 1, "empty": 1, "refusal": 0}  # times an unusable answer is asked for again, and why
 
 
-def call_key(
-    llm: LLM, messages: Sequence[Message], schema: Mapping[str, Any] | None, sample: int, again: int = 0
-) -> str:
-    """The name of a call, for the ledger. ``again`` counts how often an answer was of no use, so that a model which repeats
-    itself word for word is really asked again."""
-    return _key(canonical(llm.identity()), messages, canonical(schema), sample, again)
-
-
 def _key(identity: str, messages: Sequence[Message], shape: str, sample: int, again: int) -> str:
-    """As :func:`call_key`, of parts that are canonical text already: the same for thousands of calls. The messages are written as
-    canonical() would write them, without the encoder that it builds each time."""
+    """The name of a call, for the ledger. ``again`` counts how often an answer was of no use, so that a model which repeats
+    itself word for word is really asked again. ``identity`` and ``shape`` are canonical text already, the same for thousands of
+    calls; the messages are written as canonical() would write them, without the encoder that it builds each time."""
     said = ",".join(f"[{encode_basestring(message.role)},{encode_basestring(message.content)}]" for message in messages)
     text = (
         f'{{{f""""again":{again},""" if again else ""}"messages":[{said}],"model":{identity},"sample":{sample},'
@@ -72,13 +65,25 @@ class Engine:
             caps["month"] = _amount(MONTH_CAP, f"{MONTH_CAP}=50", month)
         self.stopped: Stopped | None = None  # set once it was asked to stop
         self.account = Account(ledger, run, caps, context, report)
-        self._senders = {
-            name: (BatchSender if llm.batch else Sender)(self.account, llm) for name, llm in models.items()
-        }
+        self._models = dict(models)
+        self._senders: dict[tuple[str, int], Sender] = {}
+        for name in models:
+            self._sender(name)
 
-    def model(self, name: str, dataset: str = "") -> BoundModel:
-        """A model of the recipe, as an augmenter sees it; the ledger notes the data set that its answers go to."""
-        sender = self._senders[name]
+    def _sender(self, name: str, max_tokens: int | None = None) -> Sender:
+        llm = self._models[name]
+        most = llm.max_tokens if max_tokens is None else max_tokens
+        if (name, most) not in self._senders:
+            bounded = llm if most == llm.max_tokens else llm.model_copy(update={"max_tokens": most})
+            self._senders[name, most] = (BatchSender if llm.batch else Sender)(self.account, bounded)
+            if self.stopped:
+                self._senders[name, most].limiter.close(self.stopped)
+        return self._senders[name, most]
+
+    def model(self, name: str, dataset: str = "", max_tokens: int | None = None) -> BoundModel:
+        """A model of the recipe, as an augmenter sees it; the ledger notes the data set that its answers go to. With ``max_tokens`` its
+        answers are as long as that at most, whatever the recipe gives it: to the ledger that is another model."""
+        sender = self._sender(name, max_tokens)
         fallback = sender.llm.fallback
         return BoundModel(sender, dataset, self.model(fallback, dataset) if fallback else None)
 

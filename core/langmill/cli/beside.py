@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from langmill.report.scores import Evaluation
     from langmill.scores.published import Figure, Published
 
+ACCURACY, STEADY = "choice_accuracy", " steady"
 MARKS = {"above": "+", "below": "-", "overlap": ""}
 
 
 def beside(kept: Sequence[Evaluation], run: Path, file: Path, model: str | None, json_: bool) -> None:
-    """Say it: for each share that a model of ours has (the last one that was asked, or ``model``), the published shares by language,
-    and what of them can not be. Raises MissingInput where nothing is left to show."""
+    """Say it: for each share of right choices that a model of ours has (the last one that was asked, or ``model``), the published shares
+    by language, and what of them can not be. Raises MissingInput where nothing is left to show, or more than one evaluation."""
     from langmill.scores.published import read_published
 
     published = read_published(file)
@@ -39,8 +40,12 @@ def beside(kept: Sequence[Evaluation], run: Path, file: Path, model: str | None,
     if not facts:
         asked = "; ".join(f"{one.name} asked {', '.join(one.models)}" for one in kept)
         raise MissingInput(
-            f"{run} has no share of right rows{f' of {model!r}' if model else ''} in a language of {file} "
+            f"{run} has no share of right rows (of {ACCURACY}){f' of {model!r}' if model else ''} in a language of {file} "
             f"({', '.join(published.rows)}): {asked}"
+        )
+    if len(fit := list(dict.fromkeys(one["name"] for one in facts))) > 1:
+        raise MissingInput(
+            f"{run} has {len(fit)} evaluations that may be what {published.name} asked: {', '.join(fit)}. Say which one: --name {fit[0]}"
         )
     flags = published.flags()
     if json_:
@@ -62,12 +67,14 @@ def beside(kept: Sequence[Evaluation], run: Path, file: Path, model: str | None,
 
 
 def _shares(facts: Mapping[str, Any]) -> dict[str, dict[str, Figure]]:
-    """The shares of a model, {metric: {language: figure}}, the mean left out."""
+    """The shares of right choices of a model, {metric: {language: figure}}, the mean left out; other evaluations have none."""
     from langmill.parts.evaluation import ALL
     from langmill.scores.published import Figure
 
     found: dict[str, dict[str, Figure]] = {}
-    for score in facts["scores"]:
+    for score in facts["scores"] if facts["use"] == ACCURACY else ():
+        if score["metric"].endswith(STEADY):
+            continue  # a share, too, but of rows with one answer in every order
         if score["language"] != ALL and facts["metrics"].get(score["metric"], {}).get("kind") == "share":
             low, high = score["interval"]
             found.setdefault(score["metric"], {})[score["language"]] = Figure(

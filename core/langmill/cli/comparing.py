@@ -125,10 +125,8 @@ def _kept(run: Path, name: str | None) -> list[Evaluation]:
         raise MissingInput(f"{run} is a file: a run's folder comes first, then what it is compared with")
     found = evaluations(*opened(run))
     for one in found:
-        for model in one.stale:
-            say(
-                f"{run}: {model} was trained again after {one.name} was asked: factory run {run} --only eval scores it again"
-            )
+        for model, since in one.stale.items():
+            say(f"{run}: {model} {since} after {one.name} was asked: factory run {run} --only eval scores it again")
     found = [one for one in found if one.facts]
     if not found:
         raise MissingInput(f"{run} holds no scores: factory run {run} --only eval, where its recipe has an eval:")

@@ -42,11 +42,13 @@ def evaluate(
         return
     if out is None:
         raise RecipeError(f"--export {export} needs --out DIR, the folder to make")
-    if run.is_dir():
-        assembly, store = opened(run)
-    else:
-        assembly = assembled(run, profile, set_)
-        assembly, store = opened(run_folder(run, assembly, profile, None).root)
+    if max_cost is not None:
+        raise RecipeError("--max-cost caps what is asked, and --export asks nothing: leave it out")
+    assembly = assembled(run, profile, set_)
+    store = run_folder(run, assembly, profile, None)
+    if not run.is_dir():  # what was run is what is written; a run's own recipe holds its profile already
+        opened(store.root)
+        assembly = assembled(store.root, None, set_)
     number = _chosen(assembly, store, export, name)
     if out.exists():
         raise FactoryError(f"--out {out}: there is something already, and nothing is overwritten: name a new folder")

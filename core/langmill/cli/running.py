@@ -99,16 +99,20 @@ def _run(assembly: Assembly, store: RunFolder, request: Request, json_: bool) ->
 
 def check(recipe: Recipe, profile: Profile = None, set_: Sets = None, json_: Json = False) -> None:
     """Find everything that can be wrong with a recipe, without running it."""
+    from langmill.recipe.able import all_unable
+
     assembly = assembled(recipe, profile, set_)
-    absent, unready = assembly.absent(), assembly.unready()
+    absent, unready, unable = assembly.absent(), assembly.unready(), all_unable(assembly)
     if json_:
-        give({"recipe": assembly.recipe.name, "absent": absent, "unready": unready})
+        give({"recipe": assembly.recipe.name, "absent": absent, "unready": unready, "unable": unable})
     parts = f"{len(assembly.sources)} sources, {len(assembly.datasets)} data sets, {len(assembly.stages)} stages"
     say(f"{recipe}: sound. {parts}, {len(assembly.evaluators)} evaluations, languages {' '.join(assembly.packs)}")
     for line in absent:
         say(f"  absent: {line}")
     for line in unready:
         say(f"  can not train yet: {line}")
+    for line in unable:
+        say(f"  can not answer yet: {line}")
 
 
 def plan(

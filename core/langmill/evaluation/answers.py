@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +15,17 @@ from typing import Any
 from langmill.api import Answer, Answered, FactoryError, Likelihood, Question
 
 KEPT = ("text", "finish", "prompt_tokens", "answer_tokens", "cost")  # of an answer
-Said = Answer | tuple[Likelihood, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """That a provider would not take a question, and what it said. It counts as an empty answer, and is asked again in the next run:
+    filters change, and so do their reasons."""
+
+    why: str
+
+
+Said = Answer | Refused | tuple[Likelihood, ...]
 
 
 def asked(question: Question) -> str:
@@ -58,8 +69,13 @@ class AnswerFile:
                     return
 
     def missing(self, questions: Sequence[Question]) -> list[Question]:
-        """Those that are not answered yet, each wording once."""
+        """Those that are not answered yet, each wording once. What was refused is answered, with nothing."""
         return list({key: one for one in questions if (key := asked(one)) not in self._known}.values())
+
+    def refused(self, questions: Sequence[Question]) -> list[tuple[Question, str]]:
+        """Those that were refused, each wording once, with the provider's words."""
+        found = {key: one for one in questions if isinstance(self._known.get(key := asked(one)), Refused)}
+        return [(one, said.why) for key, one in found.items() if isinstance(said := self._known[key], Refused)]
 
     def answered(self, questions: Sequence[Question]) -> list[Answered]:
         """The questions with their answers, in order. Raises KeyError for one that has none."""
@@ -78,11 +94,20 @@ class AnswerFile:
         self._mine = self._whole = True
         return self
 
-    def add(self, question: Question, *, answer: Answer | None = None, likelihoods: Sequence[Likelihood] = ()) -> None:
-        """Keep what was said to a question. It is handed to the system at once and reaches the disk at the end. Raises FactoryError
-        when the disk takes no more."""
+    def add(
+        self,
+        question: Question,
+        *,
+        answer: Answer | None = None,
+        likelihoods: Sequence[Likelihood] = (),
+        refused: str | None = None,
+    ) -> None:
+        """Keep what was said to a question, or the words with which it was refused. It is handed to the system at once and reaches the
+        disk at the end. Raises FactoryError when the disk takes no more."""
         line: dict[str, Any] = {"asked": asked(question), "question": question.name}
-        if answer is not None:
+        if refused is not None:
+            line["refused"] = refused
+        elif answer is not None:
             line |= {name: getattr(answer, name) for name in KEPT}
         else:
             line["likelihoods"] = [[one.log_probability, one.tokens] for one in likelihoods]
@@ -119,10 +144,17 @@ class AnswerFile:
 
 def _said(line: Mapping[str, Any]) -> Said:
     """What a line holds. Raises KeyError, TypeError for one that is none of ours."""
+    if "refused" in line:
+        return Refused(str(line["refused"]))
     if "likelihoods" in line:
         return tuple(Likelihood(float(value), int(tokens)) for value, tokens in line["likelihoods"])
     return Answer(line["text"], **{name: line[name] for name in KEPT if name in line and name != "text"})
 
 
 def _answered(question: Question, said: Said) -> Answered:
-    return Answered(question, said) if isinstance(said, Answer) else Answered(question, None, said)
+    match said:
+        case Refused():
+            return Answered(question, Answer("", "refusal"))
+        case Answer():
+            return Answered(question, said)
+    return Answered(question, None, said)

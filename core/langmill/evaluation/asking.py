@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from langmill.api import LLM, Answer, FactoryError, Question, RowFault
+from langmill.api import LLM, Answer, FactoryError, Likelihood, Question, RowFault
 from langmill.calls.engine import BoundModel
 from langmill.errors import BudgetReached, ProviderDown
 from langmill.evaluation.answers import AnswerFile
@@ -37,29 +38,48 @@ class _Counts:
 
 
 def ask_here(llm: LLM, questions: Sequence[Question], file: AnswerFile, tell: Tell) -> None:
-    """Ask weights in this process what is not answered yet."""
+    """Ask weights in this process what is not answered yet. Raises FactoryError for a likelihood that is none: a figure would come of
+    it as of any other."""
     missing = file.missing(questions)
     scored = [question for question in missing if question.continuations]
     written = [question for question in missing if not question.continuations]
     counts = _Counts(len(questions) - len(missing), len(questions), tell)
+    likely = llm.score(scored) if scored else ()
+    said = llm.reply(written) if written else ()  # before the first is asked: weights look at all questions now
     with file:
-        for number, likelihoods in llm.score(scored) if scored else ():
+        for number, likelihoods in likely:
+            _check(llm, scored[number], likelihoods)
             file.add(scored[number], likelihoods=likelihoods)
             counts.more()
-        for number, answer in llm.reply(written) if written else ():
+        for number, answer in said:
             file.add(written[number], answer=answer)
             counts.more()
+
+
+def _check(llm: LLM, question: Question, likelihoods: Sequence[Likelihood]) -> None:
+    """Some continuation may be impossible, which is minus infinity; not all of them."""
+    found = [one.log_probability for one in likelihoods]
+    if any(math.isnan(one) or one == math.inf for one in found) or all(one == -math.inf for one in found):
+        raise FactoryError(
+            f"{llm.model} gives no likelihood to '{question.name}' ({', '.join(map(str, found[:4]))}): its weights are damaged, or too "
+            "large for the numbers that they are held in. Download, copy or train it again; what it answered before is kept"
+        )
+
+
+def bound_of(llm: LLM, questions: Iterable[Question]) -> int:
+    """Tokens that a provider's answers may have in an evaluation: as many as any of its questions allows."""
+    return max((one.max_tokens or llm.max_tokens for one in questions), default=llm.max_tokens)
 
 
 async def ask_provider(
     model: BoundModel, name: str, questions: Sequence[Question], file: AnswerFile, tell: Tell
 ) -> None:
-    """Ask a model behind the ledger what is not answered yet, a few questions at a time.
+    """Ask a model behind the ledger what is not answered yet, and again what it refused before, a few questions at a time.
 
-    What it refuses to answer is an empty answer, unless it refuses everything. Raises FactoryError when it failed on some, and
+    What it refuses to answer is kept as refused, unless it refuses everything. Raises FactoryError when it failed on some, and
     whatever ends the run (BudgetReached, ProviderDown, Stopped): what was answered by then is kept.
     """
-    missing = file.missing(questions)
+    missing = [*file.missing(questions), *(question for question, _ in file.refused(questions))]
     if any(question.continuations for question in missing):
         model.sender.llm.score(missing)  # says that it can not
     work = _Asking(model, name, file, iter(missing), _Counts(len(questions) - len(missing), len(questions), tell))
@@ -120,10 +140,11 @@ class _Asking:
             self.answered = True
             self._keep(question, answer)
         while self.answered and self.refused:
-            self._keep(self.refused.pop()[0], Answer("", "refusal"))
+            refused, why = self.refused.pop(0)
+            self._keep(refused, refused=why)
 
-    def _keep(self, question: Question, answer: Answer) -> None:
-        self.file.add(question, answer=answer)
+    def _keep(self, question: Question, answer: Answer | None = None, refused: str | None = None) -> None:
+        self.file.add(question, answer=answer, refused=refused)
         self.counts.more()
 
     def _none_answered(self) -> None:

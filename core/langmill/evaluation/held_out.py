@@ -2,7 +2,9 @@
 
 Near copies and quotes are the filter ``decontaminate``'s to find while data is made; this finds what is the same, whatever the
 recipe left out or allowed (``allow_unchecked``, too: what it lifts is the duty to look, never what is found): a row by its id, an
-edition or a translation by its family, a text by its letters and digits. Texts are kept as hashes alone.
+edition or a translation by its family, a text by its letters and digits. A conversation is the same by all that its user says up to
+there, so that a first turn which many share is no alarm; an exam item is found in any turn of a user, also among other words:
+with all its options, or alone where it is long. What is learnt as an answer or as running text is left to that filter.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from typing import NamedTuple
 from langmill.api import Chat, Choice, RecipeError, Row, Text
 from langmill.disk.store import RunFolder
 
-LOOK = 1  # of this module: what was looked at by another one is looked at again
+LOOK = 2  # of this module: what was looked at by another one is looked at again
 SHOWN = 10  # rows that an error lists
 LEAST_LETTERS = 40  # of a question that is the same in an exam item and in a conversation: shorter ones are anybody's
+ALONE = 80  # letters of a question that is found among other words, without its options
+_MARKS = re.compile(r"[\n.:;?!。：；？！]+")  # where a question may begin and end inside of a turn
 _NO_LETTERS = re.compile(r"[\W_]+")
 _WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # these say as much as two letters
 
@@ -42,6 +46,8 @@ class HeldOut:
         self.rows: dict[str, int] = {}
         self._known: dict[bytes, list[tuple[str, str, str]]] = {}
         self._told: set[tuple[str, str]] = set()
+        self._lengths: set[int] = set()  # letters of exam questions
+        self._options: dict[tuple[str, str], tuple[str, ...]] = {}  # of exam items, by evaluation and row
 
     def add(self, evaluation: str, rows: Sequence[Row]) -> None:
         """Rows that an evaluation asks."""
@@ -49,6 +55,9 @@ class HeldOut:
         for row in rows:
             for by, key in _keys(row, learnt=False):
                 self._known.setdefault(key, []).append((evaluation, row.id, by))
+            if isinstance(row.body, Choice) and _said(question := plain_text(row.body.question)) >= LEAST_LETTERS:
+                self._lengths.add(len(question))
+                self._options[evaluation, row.id] = tuple(map(plain_text, row.body.options))
 
     def leaks(self, data: str, rows: Iterable[Row]) -> Iterator[Leak]:
         """Each asked row that lies in what is learnt, at the first place where it does."""
@@ -58,6 +67,28 @@ class HeldOut:
                     if data in self.learnt[evaluation] and (evaluation, asked) not in self._told:
                         self._told.add((evaluation, asked))
                         yield Leak(evaluation, asked, data, row.id, by)
+            if isinstance(row.body, Chat):
+                yield from self._quoted(data, row.id, row.body)
+
+    def _quoted(self, data: str, learnt: str, body: Chat) -> Iterator[Leak]:
+        """Exam items that a user puts among other words."""
+        longest = max(self._lengths, default=0)
+        for message in body.messages:
+            parts = [plain_text(part) for part in _MARKS.split(message.content)] if message.role == "user" else []
+            for begin in range(len(parts)):
+                letters = 0
+                for end in range(begin, len(parts)):
+                    letters += len(parts[end])
+                    if letters > longest:
+                        break
+                    if parts[end] and letters in self._lengths:
+                        found = "".join(parts[begin : end + 1])
+                        for evaluation, asked, by in self._known.get(_hash("choice", found), ()):
+                            place, whole = (evaluation, asked), "".join(parts)
+                            alike = _said(found) >= ALONE or all(one in whole for one in self._options[place])
+                            if alike and data in self.learnt[evaluation] and place not in self._told:
+                                self._told.add(place)
+                                yield Leak(evaluation, asked, data, learnt, by)
 
 
 def refuse_leaks(store: RunFolder, held_out: HeldOut) -> None:
@@ -92,21 +123,32 @@ def _keys(row: Row, learnt: bool) -> Iterator[tuple[str, bytes]]:
             whole = (plain, plain_text(context or ""), *sorted(map(plain_text, options)))
             if plain:
                 yield "question and options", _hash("item", *whole)
-            yield from _question(plain, ("chat",) if learnt else ("choice",))
+            yield from _question("chat" if learnt else "choice", plain)
         case Chat(messages=messages):
             said = [plain_text(message.content) for message in messages if message.role != "system"]
             yield "conversation", _hash("conversation", *said)
-            asked = next((message.content for message in messages if message.role == "user"), "")
-            yield from _question(plain_text(asked), ("chat", "choice") if learnt else ("chat",))
+            turns = [plain_text(message.content) for message in messages if message.role == "user"]
+            if not learnt:
+                yield from _question("chat", *turns)
+                return
+            for turn in turns:
+                yield from _question("chat", turn)
+                yield from _question("choice", turn)
+            for end in range(2, len(turns) + 1):
+                yield from _question("chat", *turns[:end])
         case Text(text=text):
             if plain := plain_text(text):
                 yield "text", _hash("text", plain)
 
 
-def _question(plain: str, kinds: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    if len(plain) + len(_WIDE.findall(plain)) >= LEAST_LETTERS:
-        for kind in kinds:
-            yield "question", _hash(kind, plain)
+def _question(kind: str, *plain: str) -> Iterator[tuple[str, bytes]]:
+    if sum(map(_said, plain)) >= LEAST_LETTERS:
+        yield "question", _hash(kind, *plain)
+
+
+def _said(plain: str) -> int:
+    """How much a text says, in letters."""
+    return len(plain) + len(_WIDE.findall(plain))
 
 
 def _hash(*words: str) -> bytes:

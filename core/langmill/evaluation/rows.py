@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +18,15 @@ REJECTED = "rejected:"  # how a data set's funnel counts those that left
 
 def chosen_rows(store: RunFolder, evaluator: Evaluator, seed: int) -> list[Row]:
     """The rows that are asked: per language the first ``limit`` by a hash of the id. Raises MissingInput when there are none."""
-    ranked: dict[str, list[tuple[bytes, Row]]] = {}
-    for row in store.rows(evaluator.data, evaluator.split):
-        rank = hashlib.sha256(f"{seed}\0{row.id}".encode()).digest()
-        ranked.setdefault(row.language, []).append((rank, row))
     limit = evaluator.limit
-    rows = [row for rows in ranked.values() for _, row in sorted(rows, key=lambda item: item[0])[:limit]]
+    first: dict[str, list[tuple[int, int, Row]]] = {}  # heaps, the last of those that are asked on top; no more is held
+    for number, row in enumerate(store.rows(evaluator.data, evaluator.split)):
+        rank = int.from_bytes(hashlib.sha256(f"{seed}\0{row.id}".encode()).digest())
+        ranked = first.setdefault(row.language, [])
+        heapq.heappush(ranked, (-rank, -number, row))
+        if limit is not None and len(ranked) > limit:
+            heapq.heappop(ranked)
+    rows = [row for ranked in first.values() for *_, row in sorted(ranked, key=lambda item: item[:2], reverse=True)]
     if not rows:
         raise MissingInput(
             f"eval: '{evaluator.data}' holds no {evaluator.split} rows: give a source of it test: 0.2, or another data set"

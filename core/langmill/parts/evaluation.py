@@ -103,7 +103,8 @@ class Score:
 @dataclass(frozen=True)
 class Table:
     """Counts in two directions, for the report: ``cells`` has a row for each of ``rows``, a column for each of ``columns``.
-    ``note`` says in a sentence what to see in it."""
+    ``note`` says in a sentence what to see in it. ``places``: the rows are what was asked for and the columns what the model took of
+    the same; a column that is no row counts answers without one. Where nearly all are in one column, reports say so."""
 
     name: str
     language: str
@@ -111,6 +112,7 @@ class Table:
     columns: tuple[str, ...]
     cells: tuple[tuple[float, ...], ...]
     note: str = ""
+    places: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ class Marked:
 @dataclass(frozen=True)
 class EvalContext(Context):
     """What an evaluator is handed. ``rows(dataset, split)`` streams a data set; ``models(name)`` is another of the recipe's models,
-    behind the ledger; ``answered(name)`` is what a model that was examined before this one said to the same questions. While
-    answers are marked ``model`` is the recipe's name of the one that gave them, ``provider`` its PROVIDER/MODEL (empty for what
-    train: makes), and ``tell(done, of)`` may be told how far a judge is."""
+    behind the ledger and without its fallback; ``answered(name)`` is what a model that was examined before this one said to the same
+    questions. While answers are marked ``model`` is the recipe's name of the one that gave them, ``provider`` its PROVIDER/MODEL
+    (empty for what train: makes), and ``tell(done, of)`` may be told how far a judge is."""
 
     rows: Callable[[str, Split | None], Iterator[Row]] = field(default=lambda dataset, split: iter(()))
     models: Callable[[str], Model] | None = None

@@ -294,6 +294,10 @@ class ReplyFacts(Section):
     supposes: tuple[Pattern, ...] = Field(
         (), description="what makes a sentence a mere supposition, or the word of somebody else"
     )
+    doubts: tuple[Pattern, ...] = Field(
+        (), description="what makes it uncertain; not what a clause with one of `concludes` says after it"
+    )
+    concludes: tuple[Pattern, ...] = Field((), description="words that draw a conclusion from the clause before: so")
     turns: tuple[Pattern, ...] = Field((), description="words that set a clause against the one before: but")
     withdraws: tuple[Pattern, ...] = Field((), description="how it takes back what it said before")
     refuses: tuple[Pattern, ...] = Field((), description="how it declines to answer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -75,9 +75,9 @@ class Likelihood:
 @dataclass(frozen=True)
 class Question:
     """What an evaluator asks about a row. ``name`` tells it from all others of its evaluation. With ``continuations`` the model says
-    how likely each of them is as the beginning of its answer; without it answers: weights in ``max_tokens`` at most (their own bound
-    where that is None), a provider in those that the recipe gives it, whose tokens are others. Without messages the one continuation
-    is a text by itself, from its beginning. ``facts`` are the evaluator's own, for when it reads the answer; they are not asked.
+    how likely each of them is as the beginning of its answer; without it answers, in ``max_tokens`` of its own tokens at most (its own
+    bound where that is None; a provider is given the highest bound of an evaluation). Without messages the one continuation is a text
+    by itself, from its beginning. ``facts`` are the evaluator's own, for when it reads the answer; they are not asked.
     """
 
     name: str
@@ -131,6 +131,11 @@ class LLM(Part):
         """All that decides what it says, as JSON has it: what was said under the same facts is kept. Of files the content counts.
         Raises MissingInput where one is not there."""
         return self.identity()
+
+    def missing(self, context: Context) -> Iterable[str]:
+        """A line for each thing that would keep it from answering, as far as that can be told in a moment: a key that is not set, a
+        package or a file that is not there. Nothing heavy is imported, nothing is fetched, nobody is asked."""
+        return ()
 
     def price(self) -> Price | None:
         """What its tokens cost; None when that is not known."""

@@ -14,6 +14,7 @@ from langmill.api import EvalContext, Evaluator, MissingInput, Question, Row, Ro
 from langmill.calls.silent import Notes, silenced
 from langmill.errors import LanguageNotWritten
 from langmill.evaluation.answers import asked as hash_of
+from langmill.evaluation.asking import bound_of
 from langmill.evaluation.rows import chosen_rows, context_of, questions_of
 from langmill.ledger.ledger import Call
 from langmill.plan.walk import TRIES, Group, Walk, prompt_of
@@ -88,8 +89,8 @@ class _Exam:
 
     async def ask(self, model: str) -> None:
         """Count the calls to a provider; what the ledger has answered is kept for the judge."""
-        notes = Notes()
-        bound = silenced(self.walk.engine.model(model, self.evaluator.data), notes)
+        notes, most = Notes(), bound_of(self.walk.assembly.models[model], self.questions)
+        bound = silenced(self.walk.engine.model(model, self.evaluator.data, most), notes)
         for question in {hash_of(one): one for one in self.questions}.values():
             notes.paid, notes.unpaid = {}, []
             notes.look_up = question.row not in self.made
@@ -98,7 +99,7 @@ class _Exam:
                 self.said[model, hash_of(question)] = answer.text
             except RowFault:
                 pass
-            self._count(notes, question, model, model, None, 1, 0)
+            self._count(notes, question, model, model, None, 1, 0, most)
 
     async def judge(self, judged: str) -> None:
         """Count the calls to judges about a model's answers."""
@@ -107,7 +108,10 @@ class _Exam:
             known = {name: self.said.get((name, hash_of(question))) for name in names}
             longest = {name: self._longest(name, question) for name in names if known[name] is None}
             short, long = (
-                {name: self._words(text, question, longest.get(name, (0, 0))[end]) for name, text in known.items()}
+                {
+                    name: self._words(text, question, longest.get(name, (0, 0))[end] + 2 * at)
+                    for at, (name, text) in enumerate(known.items())  # two models are not taken to say the very same
+                }
                 for end in (0, 1)
             )
             row = self.rows[question.row]
@@ -115,7 +119,7 @@ class _Exam:
             shorter = self.evaluator.judge_calls(row, question, judged, short, self.context)
             for call, other in zip(calls, shorter, strict=False):
                 notes = Notes(look_up=not longest)
-                bound = silenced(self.walk.engine.model(call.judge, self.evaluator.data), notes)
+                bound = silenced(replace(self.walk.engine.model(call.judge, self.evaluator.data), fallback=None), notes)
                 try:
                     for prompt in (other.prompt, call.prompt) if longest else (call.prompt,):
                         await _noted(
@@ -136,12 +140,13 @@ class _Exam:
         size: tuple[float, float] | None,
         tries: int,
         grown: int,
+        most: int | None = None,
     ) -> None:
         """Put what a question has asked into the sums: a call in its shortest and its longest form, once."""
         walk, row = self.walk, self.rows[question.row]
         weight, share = self.made.get(row.id, (1.0, 1.0))
         for key, (call, answer) in notes.paid.items():
-            group = self._group(call, model, label)
+            group = self._group(call, model, label, most)
             if key not in walk.seen:
                 walk.seen.add(key)
                 group.paid += 1
@@ -150,7 +155,7 @@ class _Exam:
         if not notes.unpaid:
             return
         short, long = notes.unpaid[0], notes.unpaid[-1]
-        group = self._group(long[0], model, label)
+        group = self._group(long[0], model, label, most)
         if long[0].key not in walk.seen:
             walk.seen.add(long[0].key)
             forms = [prompt_of(asked, row, grown) for asked in (short, long)]
@@ -158,8 +163,8 @@ class _Exam:
             group.made += weight if row.id in self.made else 0.0
         self._row(group, row, weight)
 
-    def _group(self, call: Call, model: str, label: str) -> Group:
-        group = self.walk.group(f"eval {self.name}", f"eval[{self.number}]", model, call)
+    def _group(self, call: Call, model: str, label: str, most: int | None) -> Group:
+        group = self.walk.group(f"eval {self.name}", f"eval[{self.number}]", model, call, most)
         group.label, group.follows = label, label != model
         return group
 
@@ -172,7 +177,7 @@ class _Exam:
 
     def _tokens(self, model: str, question: Question) -> int:
         llm = self.walk.assembly.models.get(model)
-        return llm.max_tokens if llm and not llm.here else question.max_tokens or WEIGHTS_TOKENS
+        return bound_of(llm, self.questions) if llm and not llm.here else question.max_tokens or WEIGHTS_TOKENS
 
     def _longest(self, model: str, question: Question) -> tuple[float, float]:
         """Characters of an answer, from a short one to the longest."""

@@ -22,6 +22,7 @@ from langmill.plan.estimate import NOTHING, Span, without_language
 from langmill.plan.evaluations import ExamForecast, evaluations
 from langmill.plan.training import stages
 from langmill.plan.walk import Group, Walk
+from langmill.recipe.able import all_unable
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan
 
@@ -59,14 +60,15 @@ class StepCost:
 
 @dataclass
 class Planned:
-    """The plan: rows by source and language, what is absent (with declared counts), what training lacks on this machine, the
-    steps that ask a model, what is skipped and how often, models without a price by their name in the recipe, the recipe's own
-    cap, the seconds in all but training and the examination of weights, what the stages of training take, what evaluations ask, and
-    what a person should be told about the ledger, if anything."""
+    """The plan: rows by source and language, what is absent (with declared counts), what training lacks on this machine, what
+    keeps models from answering, the steps that ask a model, what is skipped and how often, models without a price by their name in the
+    recipe, the recipe's own cap, the seconds in all but training and the examination of weights, what the stages of training take, what
+    evaluations ask, and what a person should be told about the ledger, if anything."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     unready: list[str] = field(default_factory=list)
+    unable: list[str] = field(default_factory=list)
     steps: list[StepCost] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     unpriced: dict[str, str] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Planned:
 
 async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
     """Read what is there and count. Sources that are absent are listed and left out."""
-    planned = Planned(budget=assembly.recipe.budget, unready=assembly.unready())
+    planned = Planned(budget=assembly.recipe.budget, unready=assembly.unready(), unable=all_unable(assembly))
     present = []
     for name, loader in assembly.sources.items():
         try:
@@ -205,6 +207,7 @@ def facts(planned: Planned) -> dict[str, Any]:
         "rows": planned.rows,
         "absent": planned.absent,
         "unready": planned.unready,
+        "unable": planned.unable,
         "steps": [asdict(cost) for cost in planned.steps],
         "skipped": planned.skipped,
         "unpriced": planned.unpriced,

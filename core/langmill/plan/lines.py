@@ -25,6 +25,7 @@ def lines(planned: Planned) -> list[str]:
     out += [_source(source, by_language) for source, by_language in planned.rows.items()]
     out += [f"absent: {line}" for line in planned.absent]
     out += [f"can not train yet: {line}" for line in planned.unready]
+    out += [f"can not answer yet: {line}" for line in planned.unable]
     if planned.steps:
         out += ["", *_table(planned), ""]
     else:

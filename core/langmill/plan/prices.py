@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from langmill.api import LLM, Augmenter, FactoryError
+from langmill.api import LLM, FactoryError
 from langmill.disk.store import RunFolder
+from langmill.recipe.able import asked_models
 from langmill.recipe.assembly import Assembly
 
 MILLION = 1_000_000
@@ -31,7 +32,7 @@ def current(assembly: Assembly, store: RunFolder) -> Assembly:
 def frozen(assembly: Assembly, store: RunFolder) -> Assembly:
     """The assembly with the prices of the models that its steps ask, as they were when the run began; those that were not
     looked up yet are looked up and kept."""
-    asked = _asked(assembly)
+    asked = asked_models(assembly)
     kept = store.prices
     models = {}
     for name, llm in assembly.models.items():
@@ -52,20 +53,6 @@ def frozen(assembly: Assembly, store: RunFolder) -> Assembly:
             kept[name], models[name] = facts, priced
     store.remember(prices=kept)
     return replace(assembly, models=models)
-
-
-def _asked(assembly: Assembly) -> set[str]:
-    """Names of the models that steps and evaluations ask, and of those that take over from them."""
-    steps = [step.part for plan in assembly.datasets.values() for step in plan.steps]
-    first = [name for part in steps if isinstance(part, Augmenter) for name in part.models()]
-    first += [name for _, evaluator in assembly.evaluators for name in (*evaluator.models, *evaluator.judges())]
-    asked: set[str] = set()
-    for one in first:
-        name: str | None = one
-        while name and name in assembly.models and name not in asked:
-            asked.add(name)
-            name = assembly.models[name].fallback
-    return asked
 
 
 def _which(llm: LLM) -> list[Any]:

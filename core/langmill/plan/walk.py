@@ -71,7 +71,7 @@ class Walk(Pipeline):
     def begin(self) -> None:
         """Before anything is read."""
         self.groups: dict[tuple[str, str, str, str, str], Group] = {}
-        self.meters: dict[str, Meter] = {}
+        self.meters: dict[tuple[str, int], Meter] = {}  # by name and longest answer
         self.examples: dict[str, list[str]] = {}
         self.habits: dict[str, list[Habit]] = {}
         self.seen: set[str] = set()  # keys: the same call twice is paid once
@@ -135,15 +135,17 @@ class Walk(Pipeline):
         """The place of a row in a step's choice, as the pipeline has it."""
         return hashlib.sha256(f"{self.assembly.recipe.seed}\0{id}".encode()).digest()
 
-    def group(self, dataset: str, place: str, name: str, call: Call) -> Group:
-        """The sum that a call belongs to."""
+    def group(self, dataset: str, place: str, name: str, call: Call, max_tokens: int | None = None) -> Group:
+        """The sum that a call belongs to; ``max_tokens`` bounds its answers where that is not the recipe's bound."""
         key = (dataset, place, name, call.step, call.language)
         if key not in self.groups:
             llm, model = self.assembly.models[name], call.model
-            if name not in self.meters:
-                self.meters[name] = Meter(llm, self.workshop.packs(), self.examples)
+            most = llm.max_tokens if max_tokens is None else max_tokens
+            if (name, most) not in self.meters:
+                bounded = llm.model_copy(update={"max_tokens": most})
+                self.meters[name, most] = Meter(bounded, self.workshop.packs(), self.examples)
             habit, same = habit_of(self.known(model), call.step, call.language)
-            calls = Calls(call.language, call.step, self.meters[name], habit, same)
+            calls = Calls(call.language, call.step, self.meters[name, most], habit, same)
             self.groups[key] = Group(dataset, place, name, calls)
         return self.groups[key]
 

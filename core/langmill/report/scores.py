@@ -15,6 +15,7 @@ from langmill.api import Metric, Score
 from langmill.disk.store import RunFolder, key_of
 from langmill.parts.evaluation import ALL, Table
 from langmill.recipe.assembly import Assembly
+from langmill.report.stale import Today
 from langmill.scores.differing import differences
 from langmill.scores.paired import Comparison, compared
 
@@ -149,12 +150,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation of the recipe under its name, with what is known of each model. ``stale`` are stages that were trained again
-    after they were scored: their figures are left out."""
+    """One evaluation of the recipe under its name, with what is known of each model. ``stale`` has models that changed after they
+    were scored, or whose rows did, and what became of them in words: their figures are left out."""
 
     name: str
     facts: Mapping[str, Mapping[str, Any]]
-    stale: tuple[str, ...]
+    stale: Mapping[str, str]
     figures: tuple[Figures, ...]
 
     @property
@@ -187,15 +188,20 @@ class Evaluation:
         return found
 
     def always_same(self, name: Naming) -> Iterator[tuple[str, str, str]]:
-        """(table, model, for example "A in Japanese, Korean") where nearly all of a model's counts in a language are in one column,
-        though they are of several rows: it says the same whatever it is asked. Fewer than FEW show nothing."""
+        """(table, model, for example "A in Japanese, Korean") where nearly all of a model's answers in a language take one place,
+        though several are asked for: it says the same whatever it is asked. Answers without a place do not count, and fewer than FEW
+        show nothing."""
         for title, languages in self.tables().items():
             found: dict[str, dict[str, list[str]]] = {}
             for language, by_model in languages.items():
                 for model, table in by_model.items():
-                    sums = {column: sum(cells) for column, *cells in zip(table.columns, *table.cells, strict=True)}
+                    if not table.places:
+                        continue
+                    cells = list(zip(table.columns, *table.cells, strict=True))
+                    sums = {column: sum(counts) for column, *counts in cells if column in table.rows}
                     most, whole = max(sums, key=lambda column: sums[column]), sum(sums.values())
-                    if whole >= FEW and sums[most] >= NEARLY_ALL * whole and sum(map(any, table.cells)) > 1:
+                    asked = sum(map(any, zip(*(counts for column, *counts in cells if column in sums), strict=True)))
+                    if whole >= FEW and sums[most] >= NEARLY_ALL * whole and asked > 1:
                         found.setdefault(model, {}).setdefault(most, []).append(name(language))
             for model in (model for model in self.models if model in found):
                 columns = found[model]
@@ -223,13 +229,13 @@ def evaluations(assembly: Assembly, store: RunFolder, *, keep: bool = False) -> 
         if {"name", "metrics", "scores"} <= facts.keys():  # what an earlier version wrote is asked again, not shown
             found.setdefault(facts["name"], {})[facts["model"]] = facts
     chain = {stage.name: stage.start for stage in assembly.stages}
-    made = []
+    made, today = [], Today(assembly, store)
     for use, evaluator in assembly.evaluators:
         name = evaluator.called(use)
         mine = found.get(name, {})
         order = [*(model for model in ("base", *chain) if model in evaluator.models), *evaluator.models]
         models = [model for model in dict.fromkeys(order) if model in mine]
-        stale = tuple(model for model in models if model in chain and not _of_now(store, model, mine[model]))
+        stale = {model: since for model in models if (since := today.since(evaluator, model, mine[model]))}
         kept = {model: mine[model] for model in models if model not in stale}
         if models:
             made.append(Evaluation(name, kept, stale, tuple(_figures(store, kept, chain, keep))))
@@ -251,12 +257,6 @@ def figure(value: float) -> str:
 
 def _digits(size: float) -> int:
     return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
-
-
-def _of_now(store: RunFolder, stage: str, facts: Mapping[str, Any]) -> bool:
-    """Whether it was the stage as it lies there that was scored."""
-    trained = (store.read_json(f"train/{stage}/stage.json") or {}).get("key")
-    return bool(facts.get("decides", {}).get("stage", trained) == trained)
 
 
 def _figures(

@@ -99,8 +99,8 @@ def score_lines(found: Sequence[Evaluation]) -> Iterator[str]:
                 yield from _wrapped(line, "  ")
         for title, model, said in evaluation.always_same(str):
             yield from _wrapped(f"{model} says nearly always the same, whatever it is asked ({title}): {said}", "  ")
-        for model in evaluation.stale:
-            yield f"{evaluation.name}: {model} was trained again after it was scored: factory run FOLDER --only eval"
+        for model, since in evaluation.stale.items():
+            yield f"{evaluation.name}: {model} {since} after it was scored: factory run FOLDER --only eval"
         for first, other, pins in evaluation.differing():
             yield from _wrapped(f"{evaluation.name}: {other} was not examined as {first} was: {pins} differ", "")
 

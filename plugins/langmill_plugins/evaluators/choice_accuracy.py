@@ -25,6 +25,7 @@ from langmill.api import (
     Table,
 )
 from langmill_plugins.replies.reading import reader
+from langmill_plugins.text.wording import folded
 
 from .choices.marking import Try, items_of, places_of, tries_of
 from .choices.orders import orders_of, shown
@@ -110,6 +111,11 @@ class ChoiceAccuracy(Evaluator):
                 f"{context.place}: '{self.data}' holds no multiple-choice rows in its split '{self.split}', and "
                 "choice_accuracy scores nothing else: name a data set that does"
             )
+        if "text" in self.ask and (blank := [row.id for row, body in asked if not all(map(folded, body.options))]):
+            raise MissingInput(
+                f"{context.place}: of {len(blank):,} rows of '{self.data}' an option has no words, e.g. '{blank[0]}', and its likelihood "
+                "says nothing: drop them with the step sound_choice, or ask: [letters]"
+            )
         examples = self._examples([row for row, _ in asked], context)
         for row, body in asked:
             for turn, order in enumerate(self._orders(row, body, context)):
@@ -190,7 +196,10 @@ class ChoiceAccuracy(Evaluator):
             "places": places, "order_kept": self._kept(asked, by_row),
         }  # fmt: skip
         if "generation" in self.ask:
-            facts["reader"] = reader({pack.code: pack for pack in (*map(context.pack, shots), *lapsed)}.values())
+            facts["reader"] = {
+                code: reader({pack.code: pack for pack in (context.pack(code), *lapsed)}.values())
+                for code in sorted(shots)
+            }
         return Marked(tuple(items), _prompts(items, words), (), tuple(table for _, _, table, _ in tables), facts)
 
     def exports(self) -> Mapping[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
@@ -30,14 +29,13 @@ from langmill.api import (
     Question,
     Row,
     RowFault,
-    Table,
 )
+
+from .judging import fenced, preferred, tables
 
 ABREAST = 64  # answers that are judged at once; the engine sends fewer where the model takes fewer
 SIZE = (70.0, 500.0)  # characters of a judge's answer, from a terse model to a talkative one
-PLACES = ("first", "equal", "second")
 UNUSABLE = (*UNFIT, "bad_request", "language_not_written")  # of a judge's answers: nothing is gained by asking again
-_TAGS = re.compile(r"<(?=\s*/?\s*(?:question|reference|answer|first|second)\b)", re.IGNORECASE)
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 Mark = Literal[1, 2, 3, 4, 5]
 Said = TypeVar("Said", bound=BaseModel)
@@ -71,12 +69,11 @@ class _Case(NamedTuple):
 
 class _Judged(NamedTuple):
     """What came of a case: the items, the place that the judge preferred when the answer came first and when it came second, what it
-    could not judge and why, hashes of the prompts."""
+    could not judge and why."""
 
     items: list[Item]
     places: tuple[str, str] | None
     lost: list[str]
-    prompts: list[str]
 
 
 class Judge(Evaluator):
@@ -86,11 +83,13 @@ class Judge(Evaluator):
     the row's own answer (key and rationale) goes to the judge as reference. `marks`: correct, complete and safe, 1 to 5 each, and
     `marked`, their mean. `against` names one of the models, the first: each answer of the others is held against its answer, in both
     orders. A preference counts where both orders agree, else it is a tie; `preferred` counts ties as half, so that 0.5 is what
-    two equal models get. The table says how often the orders agree and which place the judge likes.
+    two equal models get. Two answers in the same words are a tie and are not shown to the judge. The table says of the others how often
+    the orders agree and which place the judge likes.
 
-    An empty answer is not shown to the judge: it is worth 1 in all marks, loses against any other, and counts as unreadable. What the
-    judge gives no usable answer to is left out, and counted. Judges have tastes, for their own words above all: where judge and
-    judged are one model, the facts say so. Opinions compare models; they are no measure of truth.
+    An empty answer, or one that was cut off inside its thoughts, is not shown to the judge: it is worth 1 in all marks, loses against any
+    other, and counts as unreadable. What the judge gives no usable answer to is left out, and counted. A model under `fallback` never
+    judges in its place. Judges have tastes, for their own words above all: where judge and judged are one model, the facts say so.
+    Opinions compare models; they are no measure of truth.
     """
 
     metrics: ClassVar[Mapping[str, Metric]] = {
@@ -164,19 +163,29 @@ class Judge(Evaluator):
         }  # fmt: skip
         if self.judge == context.model or judge.name == context.provider:
             facts["own_judge"] = f"{judge.name} judges its own answers: it may like its own words"
-        prompts: dict[str, dict[str, None]] = {}
-        for case, one in zip(cases, found, strict=True):
-            prompts.setdefault(case.question.language, {}).update(dict.fromkeys(one.prompts))
-        tables = _tables((case.question.language, one.places) for case, one in zip(cases, found, strict=True))
-        hashes = {language: "+".join(sorted(mine)) for language, mine in prompts.items()}
-        return Marked(tuple(items), hashes, (), tables, facts)
+        orders = tables((case.question.language, one.places) for case, one in zip(cases, found, strict=True))
+        return Marked(tuple(items), self._prompts(answered, context), (), orders, facts)
+
+    def _prompts(self, answered: Sequence[Answered], context: EvalContext) -> dict[str, str]:
+        """What pins the judge's words in each language: the same for every model, those that are held against nobody among them."""
+        found = {}
+        for language in dict.fromkeys(one.question.language for one in answered):
+            pack = context.pack(language)
+            if self.marks:
+                found[language] = pack.render("judge_answer", question="", reference="", answer="").hash
+            if self.against:
+                pair = pack.render("judge_pair", question="", reference="", first="", second="")
+                found[f"{language} preferred"] = pair.hash
+        return found
 
     def judge_calls(
         self, row: Row, question: Question, model: str, said: Mapping[str, str], context: EvalContext
     ) -> Iterator[JudgeCall]:
         """The mark, and both orders where there is another model to hold the answer against."""
-        other = said[self.against] if self.against and self.against != model else None
-        for step, prompt, schema in self._asked(row, _Case(question, said[model], other), context):
+        from langmill_plugins.replies.cleaning import spoken
+
+        other = spoken(said[self.against]) if self.against and self.against != model else None
+        for step, prompt, schema in self._asked(row, _Case(question, spoken(said[model]), other), context):
             yield JudgeCall(self.judge, step, prompt, schema, SIZE)
 
     # --- one answer ---
@@ -223,7 +232,6 @@ class Judge(Evaluator):
         items: list[Item] = []
         lost: list[str] = []
         calls = list(self._asked(row, case, context))
-        hashes = [prompt.hash for _, prompt, _ in calls]
         if self.marks:
             given: Marks | str = Marks(reason="", correct=1, complete=1, safe=1)
             if case.said:
@@ -242,38 +250,28 @@ class Judge(Evaluator):
             if any(isinstance(one, str) for one in said):
                 lost += [one for one in said if isinstance(one, str)][:1]
             else:
-                value, orders = _preferred(case, [one.better for one in said if isinstance(one, Preference)])
+                better = [one.better for one in said if isinstance(one, Preference)]
+                value, orders = preferred(case.said, case.other, better)
                 places = orders if said else None
                 reasons = {
                     "reasons": [one.reason for one in said if isinstance(one, Preference)],
                     "orders": list(orders),
                 }
                 items.append(Item(row.id, question.language, "preferred", value, 0.5, bool(case.said), facts=reasons))
-        return _Judged(items, places, lost, hashes)
+        return _Judged(items, places, lost)
 
     def _asked(
         self, row: Row, case: _Case, context: EvalContext
     ) -> Iterator[tuple[str, Prompt, type[Marks] | type[Preference]]]:
-        """The calls that an answer takes: none about empty ones."""
+        """The calls that an answer takes: none about empty ones, no comparison of an answer with itself."""
         pack, step = context.pack(row.language), f"eval.{self.called('judge')}.judge"
-        about = {"question": _fenced(_question(case.question)), "reference": _fenced(_reference(row, context))}
+        about = {"question": fenced(_question(case.question)), "reference": fenced(_reference(row, context))}
         if self.marks and case.said:
-            yield step, pack.render("judge_answer", **about, answer=_fenced(case.said)), Marks
-        if case.said and case.other:
+            yield step, pack.render("judge_answer", **about, answer=fenced(case.said)), Marks
+        if case.said and case.other and case.said != case.other:
             for pair in ((case.said, case.other), (case.other, case.said)):
-                first, second = map(_fenced, pair)
+                first, second = map(fenced, pair)
                 yield f"{step}.pair", pack.render("judge_pair", **about, first=first, second=second), Preference
-
-
-def _preferred(case: _Case, better: Sequence[str]) -> tuple[float, tuple[str, str]]:
-    """What a comparison is worth, and what the judge preferred, in terms of places, with the answer first and with it second. Empty
-    answers were not shown: one loses, two tie."""
-    if not better:
-        return (0.5 if bool(case.said) == bool(case.other) else float(bool(case.said))), ("", "")
-    first, second = better
-    if (first, second) == ("first", "second"):
-        return 1.0, (first, second)
-    return (0.0 if (first, second) == ("second", "first") else 0.5), (first, second)
 
 
 async def _opinion(judge: Model, prompt: Prompt, schema: type[Said], step: str, language: str) -> Said | str:
@@ -288,9 +286,9 @@ async def _opinion(judge: Model, prompt: Prompt, schema: type[Said], step: str, 
 
 def _words(one: Answered) -> str:
     """What a model answered when it had stopped thinking."""
-    from langmill_plugins.replies.cleaning import outside_thoughts
+    from langmill_plugins.replies.cleaning import spoken
 
-    return outside_thoughts(one.text)[0].strip()
+    return spoken(one.text)
 
 
 def _question(question: Question) -> str:
@@ -311,35 +309,8 @@ def _reference(row: Row, context: EvalContext) -> str:
             return ""
 
 
-def _fenced(text: str) -> str:
-    """Text that can not end the tag it stands in: no answer may pass for what the prompt says."""
-    return _TAGS.sub("‹", text)
-
-
 def _counts(found: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
     counted: dict[str, dict[str, int]] = {}
     for (language, why), n in sorted(Counter(found).items()):
         counted.setdefault(language, {})[why] = n
     return counted
-
-
-def _tables(found: Iterable[tuple[str, tuple[str, str] | None]]) -> tuple[Table, ...]:
-    """For each language how often the judge preferred which place in the two orders."""
-    by_language: dict[str, list[tuple[str, str]]] = {}
-    for language, places in found:
-        if places:
-            by_language.setdefault(language, []).append(places)
-    return tuple(_table(language, pairs) for language, pairs in sorted(by_language.items()))
-
-
-def _table(language: str, pairs: Sequence[tuple[str, str]]) -> Table:
-    counts = Counter(pairs)
-    agreeing = counts["first", "second"] + counts["second", "first"] + counts["equal", "equal"]
-    firsts, seconds = (sum(pair.count(place) for pair in pairs) for place in ("first", "second"))
-    share = f"{firsts / (firsts + seconds):.0%}" if firsts + seconds else "none"
-    note = (
-        f"Rows: the place preferred with the model's answer first; columns: with it second. Both orders agree in {agreeing:,} of "
-        f"{len(pairs):,} pairs; of its preferences {share} went to the first place (50% without a bias)."
-    )
-    cells = tuple(tuple(float(counts[row, column]) for column in PLACES) for row in PLACES)
-    return Table("orders", language, PLACES, PLACES, cells, note)

@@ -45,8 +45,8 @@ class LanguageConsistency(Evaluator):
     fifth of it in passages of another one: names, abbreviations and references are no passages.
 
     An answer of fewer than 20 letters (Han, kana and hangul count as three), such as a letter alone, has no language that could be told:
-    it is left out, and counted in the table. An empty answer counts as not in the language, and as unreadable. The table has
-    the found language by the asked one.
+    it is left out, and counted in the table. An empty answer, or one that was cut off inside its thoughts, counts as not in the
+    language, and as unreadable. The table has the found language by the asked one.
     """
 
     metrics: ClassVar[Mapping[str, Metric]] = {
@@ -72,14 +72,14 @@ class LanguageConsistency(Evaluator):
 
     async def mark(self, rows: Sequence[Row], answered: Sequence[Answered], context: EvalContext) -> Marked:
         """One item an answer whose language can be told, or that is empty."""
-        from langmill_plugins.replies.cleaning import outside_thoughts
+        from langmill_plugins.replies.cleaning import spoken
         from langmill_plugins.text.passages import passages
         from langmill_plugins.text.sides import labels_of, read_sides
 
         packs = [context.pack(one.question.language) for one in answered]
         names = {label: code for code, pack in context.languages.items() for label in labels_of(pack)}
         identifier = _identifier(packs, context)
-        texts = [outside_thoughts(one.text)[0].strip() for one in answered]
+        texts = [spoken(one.text) for one in answered]
         cut = [passages(text, pack.identity.scripts == ("Latn",)) for text, pack in zip(texts, packs, strict=True)]
         sides = read_sides(cut, packs, identifier, {"en", *names}, LEAST)
         items: list[Item] = []

@@ -102,7 +102,7 @@ class RationaleSimilarity(Evaluator):
 
     async def mark(self, rows: Sequence[Row], answered: Sequence[Answered], context: EvalContext) -> Marked:
         """One item a row and measure."""
-        from langmill_plugins.replies.cleaning import outside_thoughts
+        from langmill_plugins.replies.cleaning import spoken
         from langmill_plugins.text.segmenters import segmenter_of
 
         bodies = {row.id: row.body for row in rows}
@@ -116,10 +116,7 @@ class RationaleSimilarity(Evaluator):
             body, language = bodies[one.question.row], one.question.language
             assert isinstance(body, Choice) and body.explanation
             cut = segmenters[language].words
-            texts = [
-                rationale_of(text, packs[language], body.options)
-                for text in (outside_thoughts(one.text)[0], body.explanation)
-            ]
+            texts = [rationale_of(text, packs[language], body.options) for text in (spoken(one.text), body.explanation)]
             words, reference = map(cut, texts)
             references.setdefault(language, []).append(reference)
             pairs.append((texts[0], texts[1]))
@@ -186,12 +183,15 @@ def rationale_of(text: str, pack: Pack, options: Sequence[str]) -> str:
 
 
 def _without_option(found: re.Match[str], options: Sequence[str]) -> str:
-    """What follows the letters of an answer, without the option that it repeats."""
+    """What follows the letters of an answer, without the option that it repeats. All of it where words follow at once: "the answer: A
+    drug which" is prose."""
     rest: str = found.group("rest")
     said = rest.lstrip(" .):：。、*-–")
     for option in options:
         if said.casefold().startswith(option.strip().casefold()):
             return said[len(option.strip()) :].lstrip(" .。*")
+    if found.string[found.start("rest") - 1].isalpha() and rest.lstrip()[:1].isalnum():
+        return found.group()
     return said if any(letter.isalnum() for letter in said) else ""
 
 
@@ -202,9 +202,11 @@ def _answer_patterns(answer: str, letters: tuple[str, ...]) -> tuple[re.Pattern[
     before, after = (part.strip() for part in answer.split("{letters}"))
     words = r"\s*".join("[:：]" if word in ":：" else re.escape(word) for word in re.findall(r"\w+|\S", before))
     letter = f"(?:{'|'.join(map(re.escape, letters))})"
-    several = rf"[*_(\[「（]*{letter}(?:[\s,，、/&+;]*{letter})*(?![^\W\d_])[*_)\]」）]*{re.escape(after)}"
-    stated = re.compile(rf"[#>*_\s]*(?i:{words})[*_\s]*{several}(?P<rest>.*)")
-    return stated, re.compile(rf"\W*{several}\W*", re.IGNORECASE)
+    # What repeats gives nothing back, and a line begins or a sentence has ended: a reply that is all stars costs no more than another.
+    several = rf"[*_(\[「（]*+{letter}(?:[\s,，、/&+;]*+{letter})*(?![^\W\d_])[*_)\]」）]*+{re.escape(after)}"
+    begins = r"(?:^|(?<=[.!?:*_]\s)|(?<=[。！？：]))"
+    stated = re.compile(rf"{begins}[#>*_\s]{{0,20}}(?i:{words})[*_\s]{{0,20}}{several}(?P<rest>.*)")
+    return stated, re.compile(rf"[\W_]*+{several}\W*", re.IGNORECASE)
 
 
 def _floors(references: Mapping[str, Sequence[list[str]]], measures: Mapping[str, Similarity]) -> Iterable[Table]:

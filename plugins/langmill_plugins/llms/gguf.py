@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
@@ -29,6 +29,14 @@ class Gguf(Served):
         path = PurePath(self.model.removeprefix("gguf/"))
         said = f"gguf/{path.name if path.is_absolute() else path}"
         return {**super().identity(), "model": said, "context": self.context, **NO_THOUGHTS}
+
+    def missing(self, context: Context) -> Iterator[str]:
+        """What serves it, and the file."""
+        yield from super().missing(context)
+        try:
+            self.file(context)
+        except MissingInput as fault:
+            yield str(fault)
 
     def deciding(self, context: Context) -> Mapping[str, Any]:
         """The file counts by its content."""

@@ -6,9 +6,10 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic import ConfigDict, PrivateAttr
@@ -45,6 +46,8 @@ DIALECT = ("openai", "hosted_vllm", "lm_studio", "llamafile", "custom_openai", "
 """With an api_base these are servers that take OpenAI's body as it is: litellm is not even loaded."""
 PLAIN = ("openai", "hosted_vllm", "lm_studio", "llamafile", "nvidia_nim", "cerebras")
 """Providers whose messages and answers litellm passes on unchanged; it says where they are and what a model takes."""
+KEYED = ("openai", "anthropic", "mistral", "groq", "deepseek", "openrouter", "xai", "cohere", "cerebras")
+"""Providers that litellm takes one key for, from PROVIDER_API_KEY; for others there are several, or other names."""
 OPENAI = "https://api.openai.com/v1"
 ACCOUNT = {  # variables that say which account of a key pays, and the headers that they go to
     "OPENAI_ORG_ID": "OpenAI-Organization",
@@ -108,12 +111,30 @@ class LiteLLM(LLM):
         """By OpenAI's tokenizers, which litellm carries; other models' would have to be fetched."""
         return openai_tokens(self.model, texts)
 
+    def missing(self, context: Context) -> Iterator[str]:
+        """A network that may not be used, a key where it is known which, litellm where that is needed."""
+        if context.offline and not (self.api_base and on_this_machine(self.api_base)):
+            yield self._beyond(context.place)
+            return
+        provider, _, name = self.model.partition("/")
+        direct = self.api_base and provider in DIALECT and not name.startswith("responses/") and not self.batch
+        if not direct and find_spec("litellm") is None:
+            yield str(missing_package("a model that is not packaged", "litellm", "data"))
+        own = f"{provider.upper()}_API_KEY" if provider in KEYED and not self.api_base else None
+        if variable := self.api_key_env or own:
+            try:
+                if not held(variable, context.place):
+                    yield f"{context.place}: {self.model} needs the environment variable {variable}: export {variable}=…"
+            except MissingInput as fault:
+                yield str(fault)
+
+    def _beyond(self, place: str) -> str:
+        return f"{place}: {self.model} is not on this machine, and --offline calls nothing beyond it"
+
     async def start(self, context: Context) -> None:
         """Find the provider and its key. Raises RecipeError for an unknown provider, MissingInput for a key that is not set."""
         if context.offline and not (self.api_base and on_this_machine(self.api_base)):
-            raise MissingInput(
-                f"{context.place}: {self.model} is not on this machine, and --offline calls nothing beyond it"
-            )
+            raise MissingInput(self._beyond(context.place))
         if self.api_key_env:
             self._key = held(self.api_key_env, context.place)
             if not self._key:

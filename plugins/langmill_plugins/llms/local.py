@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,6 +67,15 @@ class Local(Served):
         except MissingInput:
             return None
         return gguf_tokens(file, texts)
+
+    def missing(self, context: Context) -> Iterator[str]:
+        """What serves it, and its file where it may not be fetched."""
+        yield from super().missing(context)
+        try:
+            if context.offline:
+                self.file(context)
+        except MissingInput as fault:
+            yield str(fault)
 
     def file(self, context: Context) -> Path:
         """Fetched when it is not there yet."""

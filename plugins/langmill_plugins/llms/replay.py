@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import field_validator
@@ -56,6 +56,10 @@ class Replay(LiteLLM):
     def count(self, texts: Sequence[str]) -> list[int] | None:
         """As the model it stands for counts them."""
         return self._original.count(texts)
+
+    def missing(self, context: Context) -> Iterator[str]:
+        """Nothing: nobody is asked."""
+        return iter(())
 
     async def start(self, context: Context) -> None:
         """Nothing to start."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,17 @@ class Scripted(LLM):
         """Nothing."""
         return Price(0.0, 0.0)
 
-    async def start(self, context: Context) -> None:
-        """Read the script. Raises MissingInput when it is not there, RecipeError with every bad line."""
+    def missing(self, context: Context) -> Iterator[str]:
+        """The script."""
         path: Path = context.path(self.answers)
         if not path.is_file():
-            raise MissingInput(f"{context.place}.answers: no script at '{self.answers}' ({path})")
+            yield f"{context.place}.answers: no script at '{self.answers}' ({path})"
+
+    async def start(self, context: Context) -> None:
+        """Read the script. Raises MissingInput when it is not there, RecipeError with every bad line."""
+        for line in self.missing(context):
+            raise MissingInput(line)
+        path: Path = context.path(self.answers)
         faults = []
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             try:

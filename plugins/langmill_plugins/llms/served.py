@@ -8,7 +8,7 @@ import importlib.util
 import os
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,6 +45,11 @@ class Served(LLM):
     def price(self) -> Price:
         """Nothing."""
         return Price(0.0, 0.0)
+
+    def missing(self, context: Context) -> Iterator[str]:
+        """What serves it."""
+        if importlib.util.find_spec("xllamacpp") is None:
+            yield str(missing_package(self.model, "xllamacpp", "local"))
 
     async def start(self, context: Context) -> None:
         """Start the server and wait until it listens. Raises ProviderDown when it does not."""

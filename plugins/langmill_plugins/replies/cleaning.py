@@ -41,6 +41,12 @@ def outside_thoughts(reply: str) -> tuple[str, bool]:
     return (before, False) if before.strip() else (said[enters.end() :], True)
 
 
+def spoken(reply: str) -> str:
+    """What a reply says to whoever asked: nothing where it was cut off before its thoughts came to an end."""
+    said, thinking = outside_thoughts(reply)
+    return "" if thinking else said.strip()
+
+
 def cleaned(text: str) -> str:
     """A reply as plain lines: NFKC, ASCII digits, no invisible characters, no markdown, LaTeX or JSON; what was marked as the answer
     stands between OPEN and CLOSE. Lists in JSON keep their brackets and commas."""

@@ -189,9 +189,23 @@ def _numbers(text: str, count: int, pack: Pack) -> str:
     for said in facts.numbered:
         pattern = _joined((said.replace("{number}", r"(?<!\d)(\d{1,2})(?!\d)(?![.,]\d)"),))
         text = pattern.sub(lambda found: _sign(found, count), text)
+    if facts.numbered:
+        also = _also((*facts.joiners, *facts.alternatives))
+        while (more := also.sub(lambda found: _sign(found, count), text)) != text:
+            text = more
     for index, said in enumerate(facts.ordinals[:count]):
         text = _joined((said,)).sub(chr(POINTED + index), text)
     return text
+
+
+@lru_cache(maxsize=64)
+def _also(words: tuple[str, ...]) -> re.Pattern[str]:
+    """A number behind an option's number: "options 2 and 4"."""
+    said = "|".join(f"(?:{one})" for one in words) or "(?!)"
+    return re.compile(
+        rf"(?<={POINTED_SIGN})\s?(?:[,、/&+]\s?(?:(?:{said})\s)?|(?:{said})\s?)(?<!\d)(\d{{1,2}})(?!\s?[%‰°\d]|[.,/–-]\d|\s?[^\W\d_]{{1,2}}(?!\w))",
+        re.IGNORECASE,
+    )
 
 
 def _sign(found: re.Match[str], count: int) -> str:

@@ -24,6 +24,7 @@ from langmill_plugins.replies.naming import (
     plain_option,
     signed,
 )
+from langmill_plugins.replies.sentences import outermost, unfinished
 from langmill_plugins.replies.stating import (
     Grammar,
     Stated,
@@ -31,13 +32,12 @@ from langmill_plugins.replies.stating import (
     grammar,
     leading,
     mentions,
-    outermost,
     standing_alone,
     statements,
     without_denied,
 )
 
-VERSION = 1
+VERSION = 2
 """Which way replies are read. It changes whenever any reply may be read otherwise; packs have hashes of their own, see :func:`reader`."""
 
 BRIEF = 240  # characters, a Han character, kana or hangul counting as three, of a reply in which an option merely mentioned is its answer
@@ -60,12 +60,13 @@ class Reading(NamedTuple):
     excerpt: str = ""
 
 
-def read_choice(reply: str, body: Choice, pack: Pack, others: Sequence[Pack] = ()) -> Reading:
+def read_choice(reply: str, body: Choice, pack: Pack, others: Sequence[Pack] = (), *, cut: bool = False) -> Reading:
     """The options that a reply chooses.
 
     ``others`` are packs of languages that a model may fall into, English as a rule. Of the right answers nothing is used but whether
     they are several: the prompt says so, too. Then a set is read; else a reply that leaves two open is unreadable. Of several
-    statements the last one counts.
+    statements the last one counts. ``cut``: the reply was cut off at its bound; what it says first of its options may be the first
+    of a list, and only a statement, an answer line, a mark or letters for themselves at its beginning count.
     """
     said, thinking = outside_thoughts(reply)
     text = cleaned(said)
@@ -73,12 +74,12 @@ def read_choice(reply: str, body: Choice, pack: Pack, others: Sequence[Pack] = (
         return Reading(None, "empty")
     others = [other for other in others if other.code != pack.code]
     for other in (pack, *others):
-        cut = _next_question(text, other)
-        if cut:
-            own = _read(text[:cut], body, pack, others, thinking)
+        until = _next_question(text, other)
+        if until:
+            own = _read(text[:until], body, pack, others, (thinking, False))
             if own.answers is not None:
                 return own
-    return _read(text, body, pack, others, thinking)
+    return _read(text, body, pack, others, (thinking, cut))
 
 
 def reader(packs: Iterable[Pack]) -> str:
@@ -92,7 +93,9 @@ def reader(packs: Iterable[Pack]) -> str:
     return f"{VERSION}@{hashlib.sha256(json.dumps(sorted(said, key=str)).encode()).hexdigest()[:12]}"
 
 
-def _read(text: str, body: Choice, pack: Pack, others: Sequence[Pack], thinking: bool) -> Reading:
+def _read(text: str, body: Choice, pack: Pack, others: Sequence[Pack], broken: tuple[bool, bool]) -> Reading:
+    """``broken``: whether the text is of thoughts that never ended, and whether it was cut off."""
+    thinking, cut = broken
     count, several = len(body.options), len(body.answers) > 1
     if count > MOST:
         return Reading(None, "none")
@@ -105,10 +108,14 @@ def _read(text: str, body: Choice, pack: Pack, others: Sequence[Pack], thinking:
     if thinking:
         firm = [one for one in found if one.kind in ("line", "marked")]
         return _settled(firm[-1], several, kept, show) if firm else Reading(None, "none")
-    firm = [one for one in found if one.kind != "judged"] + _lines(kept, rules, several)
+    alone = [one for one in _lines(kept, rules, several) if not cut or one.start == 0]
+    firm = [one for one in found if one.kind != "judged"] + alone
     if firm:
         return _settled(max(firm, key=lambda one: (one.end, -one.start)), several, kept, show)
+    if cut:
+        return Reading(None, "none")
     refused = any(_refuses(marked, one) for one in (pack, *others))
+    kept = _without_begun_list(kept, rules)
     led = _led(kept, rules, several)
     if led and refused and re.search(WEAK_SIGN, kept[led.start : led.end]):
         led = None  # "yes and no can both be argued"
@@ -141,7 +148,8 @@ def _lines(text: str, rules: Grammar, several: bool) -> list[Stated]:
     if len({one.options for one in alone}) > 2:
         return []
     last = text.rfind("\n") + 1
-    return [one for one in alone if one.start == 0 or one.start >= last]
+    ends = [one for one in alone if one.start == 0 or one.end > last]
+    return ends if len({one.options for one in alone}) == 1 or any(one.end > last for one in ends) else []
 
 
 def _union(some: Sequence[Stated]) -> Stated:
@@ -160,9 +168,23 @@ def _led(text: str, rules: Grammar, several: bool) -> Stated | None:
     if several and len(heads) == text.count("\n") + 1 and len(heads) > 1:
         return _union(heads)
     if len(different) == 1:
-        return next((one for one in heads if one.start == 0 or one.start >= last), None)
+        return next((one for one in heads if one.start == 0 or one.end > last), None)
     again = heads[-1].options in {one.options for one in heads[:-1]}
     return heads[-1] if again and heads[-1].start >= last and len(heads) == len(different) + 1 else None
+
+
+def _without_begun_list(text: str, rules: Grammar) -> str:
+    """A signed reply without a last line that is the first of a list and was not finished: an introduction stands before it, or its end
+    is missing."""
+    heads = leading(text, rules)
+    head = heads[-1] if heads else None
+    if not head or len({one.options for one in heads}) > 1 or "\n" in text[head.start :].strip() or head.start == 0:
+        return text
+    said = text[head.end :].strip()
+    if not said or text[head.end - 1] not in ":-–—":
+        return text
+    begun = text[: head.start].rstrip().endswith(":") or not re.search(r"[.!?。…]\W*$", said)
+    return text[: head.start].rstrip() if begun else text
 
 
 def _judged(found: Sequence[Stated]) -> Stated | None:
@@ -180,14 +202,18 @@ def _without_list(text: str, count: int) -> str:
 def _by_words(text: str, rules: Grammar, several: bool, show: _Shower) -> Reading:
     """The only option that is spoken of in a brief reply, or at the beginning or the end of a long one: in the midst of an explanation
     an option is spoken of for many a reason. All of them, where several are right and nothing else is said."""
-    hits = mentions(text, rules)
+    hits, besides = mentions(text, rules)
     long = len(text) + 2 * len(UNSPACED.findall(text)) > BRIEF
     if not hits or (long and not any(outermost(text, one.start, one.end) for one in hits)):
         return Reading(None, "several" if LISTED in text else "none")
+    if all(unfinished(text, one.start, one.end) for one in hits):
+        return Reading(None, "none")
     options = frozenset[int]().union(*(one.options for one in hits))
     around = show(text[max(0, hits[0].start - SHOWN // 2) : hits[0].end + SHOWN // 2])
-    rest = re.findall(r"[^\W_]+", text)
-    if any(one.open for one in hits) or (len(options) > 1 and not (several and len(rest) <= 2 * len(options))):
+    rest = len(re.findall(r"[^\W_]+", UNSPACED.sub(" x ", text)))
+    together = len({one.options for one in hits}) == 1 or rest <= 2 * len(options)
+    strange = any(not one.options <= options for one in besides)
+    if strange or any(one.open for one in hits) or (len(options) > 1 and not (several and together)):
         return Reading(None, "several", around)
     return Reading(tuple(sorted(options)), "words", around)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from langmill.api import Pack
@@ -20,14 +21,16 @@ from langmill_plugins.replies.naming import (
     WEAK_SIGN,
     letters_of,
 )
+from langmill_plugins.replies.sentences import bounds, clause
 
 TICKS, CROSSES = "✓✔✅☑", "✗✘❌✖"
 GROUP, FILLER, MOST_GROUPS = 0xE400, "\ue3fe", 1024
 """A sign for each group of options that a reply names together, and what fills the rest of its place: positions stay."""
 _SIGN = re.compile(f"{STRONG_SIGN}|{WEAK_SIGN}|{POINTED_SIGN}")
-_ENDS = re.compile(r"[.!?…]+(?=[\s\"'”’»)]|$)|[。！？؟؛]|\n")
-_MARK, _NO_WORD = r"[^\w\s\ue000-\uf8ff]", r"[^\w\ue000-\ue3fe\ue400-\uf8ff]"
+_MARK, _NO_WORD = r"[^\w\s\ue000-\uf8ff]", r"[^\w\n\ue000-\ue3fe\ue400-\uf8ff]"
 _OPENS, _CLOSES = r"[\"'“«「『(\[<]{0,3}", r"[\"'”»」』)\]>]{0,3}"
+
+FAR = 400  # characters beyond which a sentence has no say: a reply that loops may be one sentence of thousands of words
 
 Patterns = tuple[str, ...]
 
@@ -106,6 +109,8 @@ class Language(NamedTuple):
     kinds: tuple[tuple[str, re.Pattern[str]], ...]
     denies: re.Pattern[str]
     supposes: re.Pattern[str] | None
+    doubts: re.Pattern[str] | None
+    concludes: re.Pattern[str] | None
     turns: re.Pattern[str] | None
     withdraws: re.Pattern[str] | None
 
@@ -119,6 +124,7 @@ class Grammar(NamedTuple):
     led: re.Pattern[str]
     tail: re.Pattern[str]
     mentioned: re.Pattern[str]
+    lone: re.Pattern[str]
 
 
 def grammar(packs: Sequence[Pack], count: int, numbers: bool) -> Grammar:
@@ -130,18 +136,19 @@ def grammar(packs: Sequence[Pack], count: int, numbers: bool) -> Grammar:
         facts, cues = pack.replies, pack.cues
         line = pack.choice.answer if pack.choice else ""
         if facts is None:
-            lists.append((line, (), (), (), (), (), ()))
+            lists.append((line, *((),) * 8))
             continue
         unspaced = pack.text is not None and pack.text.shingles.by == "character"
         words.append((unspaced, facts.named, facts.after, facts.joiners, facts.alternatives, facts.articles))
         states = (*facts.states, *(cues.conclusion if cues else ()))
         judges = (*facts.judges, *(cues.judged if cues else ()))
-        lists.append((line, states, judges, facts.denies, facts.supposes, facts.turns, facts.withdraws))
+        clauses = (facts.supposes, facts.doubts, facts.concludes, facts.turns, facts.withdraws)
+        lists.append((line, states, judges, facts.denies, *clauses))
     return _grammar(letters_of(packs[0], count), numbers, tuple(words), tuple(lists))
 
 
 Words = tuple[bool, Patterns, Patterns, Patterns, Patterns, Patterns]
-Lists = tuple[str, Patterns, Patterns, Patterns, Patterns, Patterns, Patterns]
+Lists = tuple[str, Patterns, Patterns, Patterns, Patterns, Patterns, Patterns, Patterns, Patterns]
 
 
 @lru_cache(maxsize=256)
@@ -153,7 +160,7 @@ def _grammar(letters: Patterns, numbers: bool, words: tuple[Words, ...], lists: 
         names,
         tuple(_language(one, option) for one in lists),
         re.compile(
-            rf"^{_MARK}{{0,3}}{option}(?:\s{option})*(?:{names.after})?[\s.):,、。!?}}\]\"'”’»」』]*$",
+            rf"^{_MARK}{{0,3}}{option}(?:\s{option})*+(?:{names.after})?[\s.):,、。!?}}\]\"'”’»」』]*$",
             re.MULTILINE | re.IGNORECASE,
         ),
         re.compile(
@@ -161,11 +168,19 @@ def _grammar(letters: Patterns, numbers: bool, words: tuple[Words, ...], lists: 
         ),
         re.compile(rf"(?:[:：=→]\s?|\s[\-–—]\s){option}[\s.。!]*\Z", re.IGNORECASE),
         re.compile(rf"(?:{names.named or '(?!)'})\s*[:#№]?\s*{_OPENS}({sign}){FILLER}*", re.IGNORECASE),
+        _lone(letters),
     )
 
 
+def _lone(letters: Patterns) -> re.Pattern[str]:
+    """An option's letter by itself, whatever follows; not those that are words: A, I, and a Cyrillic one before a word."""
+    signs = "".join(re.escape(letter) for letter in letters if letter not in "AI")
+    before = rf"(?<![{ALPHABETIC}°])(?<![{ALPHABETIC}][-‐‑'’])(?<!\d\s)"
+    return re.compile(rf"{before}[{signs or '⟦'}](?![{ALPHABETIC}]|[-‐‑–'’][{ALPHABETIC}]|\s?[%°]|\s[а-яё])")
+
+
 def _language(lists: Lists, option: str) -> Language:
-    line, states, judges, denies, supposes, turns, withdraws = lists
+    line, states, judges, denies, *clauses = lists
     ticks = (rf"{{option}}[^\n]{{0,60}}?[{TICKS}]", rf"[{TICKS}]\s*{{option}}")
     crosses = (rf"{{option}}[^\n{TICKS}]{{0,60}}?[{CROSSES}]", rf"[{CROSSES}]\s*{{option}}")
     kinds = [
@@ -179,9 +194,7 @@ def _language(lists: Lists, option: str) -> Language:
     return Language(
         tuple((kind, _with(patterns, option)) for kind, patterns in kinds if patterns),
         _with((*crosses, *denies), option),
-        _any(supposes),
-        _any(turns),
-        _any(withdraws),
+        *map(_any, clauses),
     )
 
 
@@ -250,14 +263,14 @@ def _with(patterns: Patterns, option: str) -> re.Pattern[str]:
 def without_denied(text: str, rules: Grammar) -> str:
     """A signed reply in which options that it calls wrong are named no more. A name at the end of a sentence has nothing to do with
     what the next one begins with, but for lists: "A. Wrong."."""
-    groups = rules.names.grouped(text)
+    groups, kept = rules.names.grouped(text), list(text)
     for one in rules.languages:
         for hit in one.denies.finditer(groups.text):
             start, end = hit.span()
             begins_line = start == 0 or text[start - 1] == "\n"
             if begins_line or not re.search(r"[.!?。]\s+\S", hit.group()):
-                text = text[:start] + GONE * (end - start) + text[end:]
-    return text
+                kept[start:end] = GONE * (end - start)
+    return "".join(kept)
 
 
 def statements(text: str, rules: Grammar) -> list[Stated]:
@@ -276,13 +289,16 @@ def statements(text: str, rules: Grammar) -> list[Stated]:
 
 def is_supposed(text: str, start: int, end: int, rules: Grammar) -> bool:
     """Whether what stands there is only asked or supposed in its clause."""
-    begin, until = _bounds(text, start, end)
+    begin, until = bounds(text, start, end)
+    begin, until = max(begin, start - FAR), min(until, end + FAR)
     if re.search(r"[?？؟]\W*$", text[end:until]):
         return True
-    for one in rules.languages:
-        for hit in one.turns.finditer(text, begin, until) if one.turns else ():
-            begin, until = (hit.end(), until) if hit.start() <= start else (begin, min(until, hit.start()))
-    return any(one.supposes.search(text, begin, until) for one in rules.languages if one.supposes)
+    part = clause(text, (start, begin, until), [one.turns for one in rules.languages])
+    if any(one.supposes.search(text, *part) for one in rules.languages if one.supposes):
+        return True
+    # What follows from a doubt is none, but what follows from a condition holds under it.
+    part = clause(text, (start, *part), [one.concludes for one in rules.languages])
+    return any(one.doubts.search(text, *part) for one in rules.languages if one.doubts)
 
 
 def standing_alone(text: str, rules: Grammar) -> list[Stated]:
@@ -308,32 +324,24 @@ def at_the_end(text: str, rules: Grammar) -> Stated | None:
     return groups.stated(hit, "led") if hit and not is_supposed(text, hit.start(), hit.end(), rules) else None
 
 
-def mentions(text: str, rules: Grammar) -> list[Stated]:
-    """Options that a signed reply speaks of by their words, their number, or a letter that is called one; supposed ones aside, and
-    letters in a sentence that calls another one wrong."""
+def mentions(text: str, rules: Grammar) -> tuple[list[Stated], list[Stated]]:
+    """Options that a signed reply speaks of by their words, their number, or a letter that is called one, together where it names them
+    together; letters in a sentence that calls another one wrong aside. Then the letters that it names besides. None that is supposed."""
     groups = rules.names.grouped(text)
-    letters = (groups.stated(hit, "words") for hit in rules.mentioned.finditer(groups.text))
-    found = [one for one in letters if GONE not in _sentence(text, one.start, one.end)]
-    for hit in re.finditer(f"{STRONG_SIGN}|{POINTED_SIGN}", text):
-        sign = ord(hit.group())
-        found.append(
-            Stated(hit.start(), hit.end(), frozenset({sign - (POINTED if sign >= POINTED else STRONG)}), "words")
-        )
-    return [one for one in found if not is_supposed(text, one.start, one.end, rules)]
-
-
-def outermost(text: str, start: int, end: int) -> bool:
-    """Whether a place is in the first or the last sentence."""
-    begin, until = _bounds(text, start, end)
-    return not text[:begin].strip() or not text[until:].strip()
-
-
-def _sentence(text: str, start: int, end: int) -> str:
-    begin, until = _bounds(text, start, end)
-    return text[begin:until]
-
-
-def _bounds(text: str, start: int, end: int) -> tuple[int, int]:
-    """Where the sentence that holds a place begins and ends."""
-    stop = _ENDS.search(text, end)
-    return max((hit.end() for hit in _ENDS.finditer(text, 0, start)), default=0), stop.end() if stop else len(text)
+    called = {hit.start(1) for hit in rules.mentioned.finditer(groups.text)}
+    found, besides = [], []
+    for hit in re.finditer(f"([{chr(GROUP)}-{chr(GROUP + MOST_GROUPS)}]){FILLER}*", groups.text):
+        one, said = groups.stated(hit, "words"), text[hit.start() : hit.end()]
+        if is_supposed(text, one.start, one.end, rules):
+            continue
+        if re.search(f"{STRONG_SIGN}|{POINTED_SIGN}", said):
+            found.append(one)
+        elif GONE not in text[slice(*bounds(text, one.start, one.end))]:
+            if hit.start() in called:
+                found.append(one)
+            elif re.search("[A-Z]", said):  # a bare number, or a small letter, may mean anything
+                besides.append(one)
+    for hit in islice(rules.lone.finditer(groups.text), MOST_GROUPS):
+        if not is_supposed(text, *hit.span(), rules) and GONE not in text[slice(*bounds(text, *hit.span()))]:
+            besides.append(Stated(*hit.span(), frozenset({rules.names.letters.index(hit.group())}), "words"))
+    return found, besides

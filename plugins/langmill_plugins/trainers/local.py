@@ -24,7 +24,7 @@ from langmill_plugins.trainers.exporting.exports import KINDS, write_export
 from langmill_plugins.trainers.forecast.shape import gguf_header
 from langmill_plugins.trainers.forecast.stage import forecast
 from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer
-from langmill_plugins.trainers.weights.base_model import find_base
+from langmill_plugins.trainers.weights.base_model import find_base, speech_of
 from langmill_plugins.trainers.weights.local_weights import open_weights
 
 
@@ -32,11 +32,14 @@ class LocalTrainer(AdapterTrainer):
     """Trains here, and opens and exports what it has trained."""
 
     def deciding(self, stage: Stage | None, context: Context) -> Mapping[str, Any]:
-        """What decides a stage's weights (None: what the opened base answers), the identity of the base with it: another model in
-        the same folder is another base."""
+        """What decides a stage's weights (None: what the opened base answers, its tokenizer and chat template with it), the identity of
+        the base with it: another model in the same folder is another base."""
         base = identity(self.base, context)
         if stage is None:
-            return {"base": base, **self.model_dump(mode="json", include={"chat_template", "quantize", "max_tokens"})}
+            facts = self.model_dump(mode="json", include={"chat_template", "quantize", "max_tokens"})
+            if not self.base.startswith("local/"):  # a packaged one is known by its hash alone
+                facts["speech"] = speech_of(find_base(self.base, context).folder)
+            return {"base": base, **facts}
         assert isinstance(stage, AdapterStage)
         return {"base": base, "seed": context.seed, **self.decides(stage)}
 

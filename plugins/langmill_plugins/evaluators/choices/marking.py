@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, isnan, prod
 from typing import Any
 
 from langmill.api import Answered, Choice, Item, Likelihood, Pack, Row
@@ -58,7 +58,8 @@ def tries_of(one: Answered, body: Choice, pack: Pack, others: Sequence[Pack]) ->
 
 
 def _read(one: Answered, order: tuple[int, ...], put: Choice, pack: Pack, others: Sequence[Pack]) -> Try:
-    reading = read_choice(one.text, put, pack, others)
+    cut = one.answer is not None and one.answer.finish == "length"
+    reading = read_choice(one.text, put, pack, others, cut=cut)
     text = one.text if len(one.text) <= 2 * EXCERPT else f"{one.text[:EXCERPT]} […] {one.text[-EXCERPT:]}"
     facts = {"how": reading.how, "read": reading.excerpt, "reply": text}
     if one.answer and one.answer.finish != "stop":
@@ -66,8 +67,11 @@ def _read(one: Answered, order: tuple[int, ...], put: Choice, pack: Pack, others
     return Try(order, reading.answers, facts)
 
 
-def best(values: Sequence[float], count: int) -> tuple[int, ...]:
-    """The places of the ``count`` greatest values, ascending; of equals the earlier one."""
+def best(values: Sequence[float], count: int) -> tuple[int, ...] | None:
+    """The places of the ``count`` greatest values, ascending; of equals the earlier one. An option may be impossible (minus
+    infinity); None where a value is no number or the greatest is not finite: weights that are broken have chosen nothing."""
+    if any(map(isnan, values)) or not isfinite(max(values)):
+        return None
     return tuple(sorted(sorted(range(len(values)), key=lambda place: (-values[place], place))[:count]))
 
 

@@ -37,6 +37,7 @@ def table_of(way: str, language: str, places: Iterable[Place], letters: Sequence
         columns,
         tuple(tuple(row[: len(columns)]) for row in cells),
         _note(facts, names),
+        places=True,
     )
     return table, facts
 

@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langmill.api import FactoryError, Question, RowFault
 from langmill_plugins.trainers.tokens.templates import begin_of, chat_text, chat_texts
 from langmill_plugins.trainers.weights.reading import Prompt, Reader
 
+WAVE = 4096  # questions whose tokens are held at once, and that are put in order among themselves
 
-def prompts_of(reader: Reader, questions: Sequence[Question], name: str, most: int = 0) -> list[Prompt]:
-    """The questions' tokens; ``most`` may be written where a question says nothing, and no more than the model reads.
+
+def waves_of(reader: Reader, questions: Sequence[Question], name: str, most: int = 0) -> Iterator[list[Prompt]]:
+    """The questions' tokens, some thousands of questions at a time, numbered as they come; ``most`` may be written where a question
+    says nothing, and no more than the model reads.
 
     Raises FactoryError, naming a question, where the chat template refuses one or it is longer than the model reads: an exam
-    question is not cut, since nobody would see it.
+    question is not cut, since nobody would see it. All of them are looked at at once, so that hours of answers do not come before the
+    news; tokens are not held for so many, and are made once more.
     """
-    heads = _heads(reader.tokenizer, questions, name)
-    ids = reader.tokenizer(heads, add_special_tokens=False)["input_ids"] if heads else []
-    continued = _Continued(reader.tokenizer)
-    made, long = [], []
-    for number, (question, head, prompt) in enumerate(zip(questions, heads, ids, strict=True)):
-        tails = tuple(continued.tails(head, question.continuations))
-        left = reader.longest - len(prompt) + 1  # what is last is not read
-        if left < max(map(len, tails), default=1):
-            long.append((question.name, len(prompt) + max(map(len, tails), default=1)))
-        written = 0 if tails else min(question.max_tokens or most, left)
-        made.append(Prompt(number, prompt, tails, written))
+    begins = range(0, len(questions), WAVE)
+    long: list[tuple[str, int]] = []
+    prompts: list[Prompt] = []
+    for begin in begins:
+        prompts = _prompts(reader, questions, begin, name, most)
+        for prompt in prompts:
+            tokens = len(prompt.ids) + max(map(len, prompt.tails), default=1)
+            if tokens > reader.longest + 1:  # what is last is not read
+                long.append((questions[prompt.number].name, tokens))
     if long:
         first, tokens = long[0]
         raise FactoryError(
             f"{len(long):,} questions are longer than {name} reads ({reader.longest:,} tokens), e.g. '{first}' with {tokens:,}, and "
             "none is cut: put fewer examples before a question, or leave long rows out with the filter length"
         )
+    return (prompts if len(begins) == 1 else _prompts(reader, questions, begin, name, most) for begin in begins)
+
+
+def _prompts(reader: Reader, questions: Sequence[Question], begin: int, name: str, most: int) -> list[Prompt]:
+    """A wave's."""
+    wave = questions[begin : begin + WAVE]
+    heads = _heads(reader.tokenizer, wave, name)
+    ids = reader.tokenizer(heads, add_special_tokens=False)["input_ids"] if heads else []
+    continued = _Continued(reader.tokenizer)
+    made = []
+    for number, (question, head, prompt) in enumerate(zip(wave, heads, ids, strict=True), start=begin):
+        tails = tuple(continued.tails(head, question.continuations))
+        written = 0 if tails else min(question.max_tokens or most, reader.longest + 1 - len(prompt))
+        made.append(Prompt(number, prompt, tails, written))
     return made
 
 

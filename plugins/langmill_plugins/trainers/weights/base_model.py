@@ -21,6 +21,10 @@ DOWNLOAD = (  # a licence goes wherever the weights go, and consolidated* are th
 )
 LEAST = 4096  # bytes of a piece, however many tensors there are
 MARK = "langmill.json"  # beside an exported model: what it was made of
+SPEECH = (  # what decides, beside the weights, how a model is asked and where its answer ends
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.tiktoken", "chat_template*",
+    "additional_chat_templates/*", "generation_config.json",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,18 @@ def identity_of(folder: Path) -> str:
                     file.seek(8 + len(header) + max(begin, at))
                     digest.update(file.read(min(size, end - begin)))
     return f"samples:{digest.hexdigest()}"
+
+
+def speech_of(*folders: Path) -> str:
+    """A hash of the files in some folders that, beside the weights, decide what a model says: its tokenizer's, its chat templates and
+    its generation_config.json. They are no part of :func:`identity_of`: an adapter fits its base whatever the chat template."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted({path for pattern in SPEECH for path in folder.glob(pattern) if path.is_file()}):
+            digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def _header(weights: Path) -> tuple[bytes, list[tuple[int, int]]]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import PrivateAttr
 
-from langmill.api import Context, Field, MissingInput, RecipeError, packaged_model
+from langmill.api import Context, FactoryError, Field, MissingInput, RecipeError, missing_package, packaged_model
 from langmill_plugins.trainers.options import Lora
 from langmill_plugins.trainers.weights.adapters import CONFIG, WEIGHTS
-from langmill_plugins.trainers.weights.base_model import MARK, Base, find_base, is_whole, quiet
+from langmill_plugins.trainers.weights.base_model import MARK, Base, find_base, is_whole, quiet, speech_of
 from langmill_plugins.trainers.weights.local_weights import LocalWeights, Where
 from langmill_plugins.trainers.weights.standing import ended_with
 from langmill_plugins.trainers.weights.trained import FACTS, Trained, read_trained
@@ -63,14 +64,33 @@ class HuggingFace(LocalWeights):
         return {**said, "quantize": self.quantize, "chat_template": self.chat_template}
 
     def deciding(self, context: Context) -> Mapping[str, Any]:
-        """The folder and the adapter count by their content."""
+        """The folder and the adapter count by their content, tokenizer and chat template with it."""
         where = self._found(context)
-        facts = {**self.identity(), "weights": where.base.identity, "four_bit": where.four_bit}
-        if where.stage:
-            facts["weights"] = ended_with(where.stage, where.base).digest()
-            if where.stage.lora:  # says the scale at which the adapter counts
-                facts["adapter_config"] = hashlib.sha256((where.stage.folder / CONFIG).read_bytes()).hexdigest()
-        return facts
+        stage, base = where.stage, where.base
+        facts = {**self.identity(), "weights": base.identity, "four_bit": where.four_bit}
+        folders = [] if self._name.startswith("local/") else [base.folder]  # a packaged one is known by its hash alone
+        if stage:
+            facts["weights"] = ended_with(stage, base).digest()
+            folders += [folder for folder in (stage.on, stage.folder) if folder]
+            if stage.lora:  # says the scale at which an adapter counts
+                configs = [(adapter / CONFIG).read_bytes() for adapter in (*stage.merged, stage.folder)]
+                facts["adapter_config"] = hashlib.sha256(b"\0".join(configs)).hexdigest()
+        return {**facts, "speech": speech_of(*folders)}
+
+    def missing(self, context: Context) -> Iterator[str]:
+        """Packages, the folder, the adapter; a packaged model is fetched when it is asked."""
+        for package in ("torch", "transformers", *(("peft",) if self.adapter else ())):
+            if find_spec(package) is None:
+                yield str(missing_package(self.model, package, "train"))
+                return
+        if self._name.startswith("local/") and not context.offline:
+            return
+        try:
+            base = find_base(self._name, context, asked=self.model)
+            if self.adapter is not None:
+                adapter_of(context.path(self.adapter), base, self.model)
+        except FactoryError as fault:
+            yield str(fault)
 
     async def start(self, context: Context) -> None:
         """Find it; nothing is loaded yet. Raises MissingInput or RecipeError where it, or the adapter, is not whole or not of it."""

@@ -8,7 +8,7 @@ same tokens. What a prompt leaves behind is kept whole for that reason, beyond t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,16 +55,38 @@ class Lines:
     logits: Any
 
     def keep(self, rows: Any) -> Lines:
-        """Some of the rows, or one several times; ``rows`` are their numbers as a tensor. Logits are left behind."""
-        return Lines(
-            _picked(self.cache, lambda kept: kept.index_select(0, rows)), self.seen[rows], self.sizes[rows], None
-        )
+        """Some of the rows, or one several times; ``rows`` are their numbers as a tensor."""
+        cache = _cache([(layer.keys[rows], layer.values[rows]) for layer in self.cache.layers])
+        return Lines(cache, self.seen[rows], self.sizes[rows], self.logits[rows])
+
+
+def joined(parts: Sequence[Lines]) -> Lines:
+    """Lines that were read apart, as one batch: shorter ones get more padding before them."""
+    import torch
+    from torch.nn.functional import pad
+
+    if len(parts) == 1:
+        return parts[0]
+    columns = max(part.seen.shape[1] for part in parts)
+    more = [columns - part.seen.shape[1] for part in parts]
+
+    def cat(each: Sequence[Any]) -> Any:
+        return torch.cat([pad(numbers, (0, 0, width, 0)) for numbers, width in zip(each, more, strict=True)])
+
+    layers = zip(*(part.cache.layers for part in parts), strict=True)
+    return Lines(
+        _cache([(cat([one.keys for one in layer]), cat([one.values for one in layer])) for layer in layers]),
+        torch.cat([pad(part.seen, (width, 0)) for part, width in zip(parts, more, strict=True)]),
+        torch.cat([part.sizes for part in parts]),
+        torch.cat([part.logits for part in parts]),
+    )
 
 
 class Reader:
-    """A model and its tokenizer, ready to read. ``longest`` is how many tokens it reads at most. ``shares`` is False for one whose
-    memory of a prompt can not be handed on or padded (states in place of keys and values, places it works out itself): that one
-    reads a line at a time, from its beginning."""
+    """A model and its tokenizer, ready to read. ``longest`` is how many tokens it reads at most. ``together`` is how many a line and
+    what follows it may come to (the last one is not read) if it is to be read with others and by what is kept of it; a longer one is
+    read by itself, from its beginning. It is 0 for a model whose memory of a prompt can not be handed on or padded: states in place
+    of keys and values, places it works out itself."""
 
     def __init__(self, tokenizer: Any, model: Any):
         self.tokenizer, self.model, self.device = tokenizer, model, model.device
@@ -75,7 +97,8 @@ class Reader:
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         takes = inspect.signature(inner.forward).parameters
         kinds = set(getattr(config, "layer_types", None) or ())
-        self.shares = takes.keys() >= NEEDED and kinds <= PLAIN_LAYERS and not getattr(inner, "_is_stateful", False)
+        shares = takes.keys() >= NEEDED and kinds <= PLAIN_LAYERS and not getattr(inner, "_is_stateful", False)
+        self.together: int = min(self.longest, _steady(config)) + 1 if shares else 0
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.kept = max(1, self.room.kept // (2 * config.num_hidden_layers * heads * width * model.dtype.itemsize))
@@ -122,33 +145,56 @@ class Reader:
         pad = self.tokenizer.pad_token_id
         ids = self.tensor([[pad] * (fresh - len(ids)) + ids[-fresh:] for ids in prompts])
         columns = torch.arange(longest, device=self.device)
-        cache = _picked(head, _moved((columns[:shared] - before).clamp(0))) if head else new_cache()
+        cache = new_cache()
+        if head:  # one line's, taken to several, each as far to the right as its padding pushes it
+            source = (columns[:shared] - before).clamp(0)
+            pairs = [(layer.keys[0][:, source], layer.values[0][:, source]) for layer in head.layers]
+            cache = _cache([(keys.transpose(0, 1), values.transpose(0, 1)) for keys, values in pairs])
         places = (columns - before).clamp(0)[:, shared:]
         seen = (columns >= before).long()
         logits = self.forward(ids, seen, places, cache, keep=1)[:, -1].float()
         return Lines(cache, seen, sizes, logits)
 
-    def batches(self, prompts: Iterable[Prompt], *, writes: bool = False) -> Iterator[tuple[list[Prompt], Any]]:
-        """Prompts of like length, the longest first, and what is kept of what they begin with alike (None: nothing)."""
-        read = self.room.read * 8 if writes else self.room.read  # a batch is read once, and then written token by token
-        groups = list(grouped(list(prompts)))
-        if (
-            writes
-        ):  # what takes long is the tokens one by one, so that full batches count for more than a beginning read once
-            few = [prompt for group, _ in groups if len(group) < self.room.rows for prompt in group]
-            groups = [one for one in groups if len(one[0]) >= self.room.rows] + ([(few, 0)] if few else [])
-        for group, shared in groups:
+    def apart(self, prompts: Iterable[Prompt]) -> tuple[list[Prompt], list[Prompt]]:
+        """Prompts that may be read together, and those that are read by themselves."""
+        near: list[Prompt] = []
+        far: list[Prompt] = []
+        for prompt in prompts:
+            (near if len(prompt.ids) + prompt.beyond <= self.together else far).append(prompt)
+        return near, far
+
+    def batches(self, prompts: Iterable[Prompt], rows: int | None = None) -> Iterator[tuple[list[Prompt], Any]]:
+        """Prompts of like length, the longest first, ``rows`` at most, and what is kept of what they begin with alike (None:
+        nothing)."""
+        for group, shared in grouped(list(prompts)):
             head = self.begin([group[0].ids[:shared]]).cache if shared else None
             batch: list[Prompt] = []
             for prompt in sorted(group, key=lambda prompt: -len(prompt.ids)):
-                longest, beyond = len((batch or [prompt])[0].ids), max(one.beyond for one in (*batch, prompt))
-                rows = len(batch) + 1
-                full = rows * (longest - shared) > read or rows * (longest + beyond) > self.kept
-                if batch and (full or (writes and rows > self.room.rows)):
+                longest, many = len((batch or [prompt])[0].ids), len(batch) + 1
+                if batch and (
+                    (rows and many > rows)
+                    or many * (longest - shared) > self.room.read
+                    or not self.fits([*batch, prompt])
+                ):
                     yield batch, head
                     batch = []
                 batch.append(prompt)
             yield batch, head
+
+    def fits(self, prompts: Sequence[Prompt]) -> bool:
+        """Whether there is room to keep what is read of prompts and of what may follow each one."""
+        columns = max(len(prompt.ids) for prompt in prompts) + max(prompt.beyond for prompt in prompts)
+        return bool(len(prompts) * columns <= self.kept)
+
+
+def _steady(config: Any) -> int:
+    """Up to how many tokens a line's places mean the same whatever is read with it. LongRoPE turns every place of a pass another way
+    once the longest line goes beyond the length of its first training. Places that are called dynamic do so only beyond what is
+    read at most."""
+    said = getattr(config, "rope_parameters", None) or {}
+    each = [one for one in (said, *said.values()) if isinstance(one, Mapping)]  # of all layers, or by their kind
+    ends = [one.get("original_max_position_embeddings", 0) for one in each if one.get("rope_type") == "longrope"]
+    return min(ends, default=1 << 30)
 
 
 def new_cache() -> Any:
@@ -183,19 +229,14 @@ def _alike(one: list[int], other: list[int]) -> int:
     return next(differ, min(len(one), len(other)))
 
 
-def _moved(source: Any) -> Any:
-    """Takes what is kept of one line to several, in other columns: ``source`` [rows, columns] says from where."""
-    return lambda kept: kept[0][:, source].transpose(0, 1)
-
-
-def _picked(cache: Any, pick: Any) -> Any:
-    """A cache of what ``pick`` takes from the keys and from the values of each layer [rows, heads, columns, width]."""
+def _cache(layers: Iterable[tuple[Any, Any]]) -> Any:
+    """A cache of keys and values [rows, heads, columns, width] of each layer."""
     from transformers.cache_utils import DynamicLayer
 
     made = new_cache()
-    for layer in cache.layers:
+    for keys, values in layers:
         mine = DynamicLayer()
-        mine.lazy_initialization(layer.keys, layer.values)
-        mine.keys, mine.values = pick(layer.keys), pick(layer.values)
+        mine.lazy_initialization(keys, values)
+        mine.keys, mine.values = keys, values
         made.layers.append(mine)
     return made

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from langmill.api import Likelihood, Question
-from langmill_plugins.trainers.weights.asked import prompts_of, text_ids
+from langmill_plugins.trainers.weights.asked import WAVE, text_ids, waves_of
 from langmill_plugins.trainers.weights.reading import Lines, Prompt, Reader, new_cache
 
-WAVE = 4096  # questions that are tokenised at once, and put in order among themselves
 WINDOW = 2048  # tokens of a text that are read at once
 
 
@@ -19,22 +18,26 @@ def scored(reader: Reader, questions: Sequence[Question], name: str) -> Iterator
     answer begins with. Of an empty one it is certain (0.0) that an answer begins with it.
 
     A prompt is read once, its continuations on top of what was kept of it; what many prompts begin with is read once. A question
-    without messages is a text by itself.
+    without messages is a text by itself. Raises FactoryError at once for a question that can not be asked.
     """
-    for begin in range(0, len(questions), WAVE):
-        wave = questions[begin : begin + WAVE]
-        asked = [number for number, question in enumerate(wave) if question.messages]
-        texts = [number for number, question in enumerate(wave) if not question.messages]
-        prompts = prompts_of(reader, [wave[number] for number in asked], name)
-        if reader.shares:
-            for batch, head in reader.batches(prompts):
+    asked = [number for number, question in enumerate(questions) if question.messages]
+    texts = [number for number, question in enumerate(questions) if not question.messages]
+    waves = waves_of(reader, [questions[number] for number in asked], name)
+
+    def each() -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        for prompts in waves:
+            near, far = reader.apart(prompts)
+            for batch, head in reader.batches(near):
                 for prompt, found in zip(batch, _tails(reader, batch, head), strict=True):
-                    yield begin + asked[prompt.number], found
-        else:
-            for prompt in prompts:
-                yield begin + asked[prompt.number], tuple(_alone(reader, prompt.ids, tail) for tail in prompt.tails)
-        for number, whole in _texts(reader, [wave[number].continuations[0] for number in texts]):
-            yield begin + texts[number], (whole,)
+                    yield asked[prompt.number], found
+            for prompt in far:
+                yield asked[prompt.number], tuple(_alone(reader, prompt.ids, tail) for tail in prompt.tails)
+        for begin in range(0, len(texts), WAVE):
+            wave = texts[begin : begin + WAVE]
+            for number, whole in _texts(reader, [questions[one].continuations[0] for one in wave]):
+                yield wave[number], (whole,)
+
+    return each()
 
 
 # --- continuations ---
@@ -101,12 +104,15 @@ def _summed(
     ids = reader.tensor([row + [pad] * (longest - len(row)) for row in rows])
     next_ = reader.tensor([row + [-1] * (longest - len(row)) for row in targets])
     real = reader.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    last = (
+        sizes[:, None] + real.sum(1, keepdim=True) - 1
+    )  # padding stands there, too: a place beyond may change the others'
     total = torch.zeros(len(rows), dtype=torch.float64, device=reader.device)
     piece = max(1, reader.logits // len(rows))
     for begin in range(0, longest, piece):
         end = min(longest, begin + piece)
         seen = torch.cat((seen, real[:, begin:end]), 1)
-        places = sizes[:, None] + torch.arange(begin, end, device=reader.device)
+        places = torch.minimum(sizes[:, None] + torch.arange(begin, end, device=reader.device), last)
         logits = reader.forward(ids[:, begin:end], seen, places, cache)
         for row in range(len(rows)):
             wanted = next_[row, begin:end]
@@ -177,9 +183,10 @@ def _spans(tokens: int, before: int, size: int) -> Iterator[tuple[int, int, int]
 def _full(reader: Reader, windows: list[_Window]) -> Iterator[list[_Window]]:
     """Windows of like length, as many as there is room for."""
     batch: list[_Window] = []
-    most = min(reader.room.read, reader.kept) if reader.shares else 0
+    most = min(reader.room.read, reader.kept)
     for window in sorted(windows, key=lambda window: -len(window.ids)):
-        if batch and (len(batch) + 1) * len(batch[0].ids) > most:
+        longest = len((batch or [window])[0].ids)
+        if batch and (longest > reader.together or (len(batch) + 1) * longest > most):
             yield batch
             batch = []
         batch.append(window)
@@ -191,7 +198,7 @@ def _read(reader: Reader, windows: list[_Window]) -> list[float]:
     """The log-probability of what is scored of each window."""
     import torch
 
-    if not reader.shares:
+    if len(windows[0].ids) > reader.together:
         return [
             _alone(reader, window.ids[: window.first], window.ids[window.first :]).log_probability for window in windows
         ]

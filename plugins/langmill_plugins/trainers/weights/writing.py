@@ -6,25 +6,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langmill.api import Answer, Question
-from langmill_plugins.trainers.weights.asked import prompts_of
-from langmill_plugins.trainers.weights.reading import Prompt, Reader
-
-WAVE = 4096  # questions that are tokenised at once, and put in order among themselves
+from langmill_plugins.trainers.weights.asked import waves_of
+from langmill_plugins.trainers.weights.reading import Lines, Prompt, Reader, joined
 
 
 def written(reader: Reader, questions: Sequence[Question], name: str, most: int) -> Iterator[tuple[int, Answer]]:
     """(number of the question, answer) as each one ends: at an end token, at the question's bound (``most`` where it has none), or
-    where the model's reading ends. Penalties and temperatures that a model's files ask for are left out."""
+    where the model's reading ends. Penalties and temperatures that a model's files ask for are left out. Raises FactoryError at once
+    for a question that can not be asked."""
     ends = end_ids(reader.tokenizer, reader.model)
-    for begin in range(0, len(questions), WAVE):
-        prompts = prompts_of(reader, questions[begin : begin + WAVE], name, most)
-        if not reader.shares:
-            for prompt in prompts:
-                yield begin + prompt.number, _answer(reader, prompt, _alone(reader, prompt, ends), ends)
-            continue
-        for batch, head in reader.batches(prompts, writes=True):
-            for prompt, made in _batch(reader, batch, head, frozenset(ends)):
-                yield begin + prompt.number, _answer(reader, prompt, made, ends)
+    waves = waves_of(reader, questions, name, most)
+
+    def each() -> Iterator[tuple[int, Answer]]:
+        for prompts in waves:
+            near, far = reader.apart(prompts)
+            for batch, lines in _together(reader, near):
+                for prompt, made in _batch(reader, batch, lines, frozenset(ends)):
+                    yield prompt.number, _answer(reader, prompt, made, ends)
+            for prompt in far:
+                yield prompt.number, _answer(reader, prompt, _alone(reader, prompt, ends), ends)
+
+    return each()
 
 
 def end_ids(tokenizer: Any, model: Any) -> list[int]:
@@ -34,11 +36,27 @@ def end_ids(tokenizer: Any, model: Any) -> list[int]:
     return [*dict.fromkeys(end for end in (*ends, tokenizer.eos_token_id) if end is not None)]
 
 
-def _batch(reader: Reader, batch: list[Prompt], head: Any, ends: frozenset[int]) -> Iterator[tuple[Prompt, list[int]]]:
+def _together(reader: Reader, prompts: Sequence[Prompt]) -> Iterator[tuple[list[Prompt], Lines]]:
+    """Prompts that were read as is quickest, with others of like length that begin alike, and then put into full batches: a batch of
+    sixteen writes sixteen tokens in little more time than one."""
+    batch: list[Prompt] = []
+    begun: list[Lines] = []
+    for some, head in reader.batches(prompts, reader.room.rows):
+        if batch and (len(batch) + len(some) > reader.room.rows or not reader.fits([*batch, *some])):
+            yield batch, joined(begun)
+            batch, begun = [], []
+        batch += some
+        begun.append(reader.begin([prompt.ids for prompt in some], head))
+    if batch:
+        yield batch, joined(begun)
+
+
+def _batch(
+    reader: Reader, batch: list[Prompt], lines: Lines, ends: frozenset[int]
+) -> Iterator[tuple[Prompt, list[int]]]:
     """Each prompt with its answer's tokens. An answer that has ended leaves the batch."""
     import torch
 
-    lines = reader.begin([prompt.ids for prompt in batch], head)
     live: list[tuple[Prompt, list[int]]] = [(prompt, []) for prompt in batch]
     while live:
         chosen = lines.logits.argmax(-1)
