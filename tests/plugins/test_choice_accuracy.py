@@ -128,6 +128,14 @@ def test_more_options_than_letters_are_the_packs_fault() -> None:
 # --- written ---
 
 
+def test_a_written_answer_that_was_cut_off_is_told_to_the_reader() -> None:
+    """The first option of a list that its bound cut off is no answer; a whole reply that leads with one is."""
+    says = "one: the smallest odd number"
+    for finish, readable in (("length", False), ("stop", True)):
+        found = marked(evaluator(ask=("generation",)), rows()[:1], writes=lambda _, finish=finish: Answer(says, finish))  # type: ignore[misc]
+        assert [item.readable for item in found.items] == [readable], finish
+
+
 def test_written_answers_are_read_and_what_can_not_be_read_is_never_right() -> None:
     part = evaluator(ask=("generation",), max_tokens=99)
     said = {

@@ -175,6 +175,8 @@ def test_paper_reads_the_published_layouts(tmp_path: Path) -> None:
     single, several = (row.body for row in rows if row.split == "train")
     assert isinstance(single, Choice) and (single.answers, single.explanation) == ((0,), "Collagen needs it.")
     assert isinstance(several, Choice) and (several.answers, several.explanation) == ((0, 2), None)
+    six = [made.sources[f"mmedbench_{code}"] for code in ("en", "zh", "ja", "fr", "ru", "es")]
+    assert all(one.dev == 0.005 and one.splits == {"train": None} for one in six), "a validation loss of all languages"  # type: ignore[union-attr]
     korean = _read(made, "kormedmcqa_doctor")
     assert [row.split for row in korean] == ["dev", "test", "train"]
     assert all(isinstance(row.body, Choice) and row.body.options[row.body.answers[0]] == "비타민 C" for row in korean)
