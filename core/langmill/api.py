@@ -60,6 +60,7 @@ from langmill.rows import (
     split_of,
     words,
 )
+from langmill.yaml12 import dump as yaml_text
 
 hookimpl = pluggy.HookimplMarker("langmill")
 
@@ -173,4 +174,5 @@ __all__ = [
     "whole_folder",
     "words",
     "write_json",
+    "yaml_text",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from langmill.api import Message, MissingInput
+from langmill.api import Message, MissingInput, yaml_text
 
 ABOUT = "tasks of lm-evaluation-harness: its YAML and data"
 VERSION = "0.4.13"  # of the harness, with which the agreement was tested
@@ -147,9 +147,7 @@ def _group(group: str, way: str, tasks: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _write_yaml(path: Path, facts: Mapping[str, Any]) -> None:
-    import yaml
-
-    path.write_text(yaml.safe_dump(dict(facts), allow_unicode=True, sort_keys=False, width=1000), "utf-8")
+    path.write_text(yaml_text(dict(facts)), "utf-8")
 
 
 def _told(left: Mapping[tuple[str, str], int]) -> str:
