@@ -50,7 +50,7 @@ languages: [en, fr]
 run: {workers: 1}
 llm: {model: openai/translator, api_base: URL, prices: {input: 1, output: 2}}
 sources:
-  qa: {use: jsonl, path: data/qa.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [qa], steps: [{use: translate, into: [fr]}]}
 """
@@ -166,7 +166,10 @@ def test_a_misspelt_guard_is_told_with_its_place(bench: Any, dosed: Callable[...
         (b"source;target\nadult;adulte\n", r"terms.csv:1: found 'source;target'; possible: .*commas.*source,target"),
         (b"term,translation\nadult,adulte\n", r"terms.csv:1: found 'term,translation'; possible: "),
         (b"", r"terms.csv:1: found ''; possible: "),
-        (b"source,target\nadult,\n" + b"x" * 200_000, r"terms.csv:3: field larger than field limit"),
+        (
+            b"source,target\nadult,\n" + b"x" * 20_000,
+            r"terms.csv:3: a cell of more than 10,000 characters: is a quotation",
+        ),
         (b"source,target\n,\nadult\n", r"'terms.csv' has no term for en-fr"),
         (b"sourceLang,targetLang,sourceString,targetString\nen,de,adult,Erwachsener\n", r"no term for en-fr"),
     ],

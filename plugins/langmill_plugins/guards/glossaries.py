@@ -14,6 +14,7 @@ from langmill_plugins.guards.lexicon import Lexicon, plain, spaced
 
 LONG = 5  # letters from which a word may end otherwise than its term
 ENDING = 4  # letters that such an ending may have
+CELL = 10_000  # characters; no term is that long
 _BRACKETS = re.compile(r"(.*\S)\s*\((.+)\)\s*")
 _POSSIBLE = (
     "possible: a CSV file in UTF-8, parted by commas, with columns source and target: its first line is source,target "
@@ -52,9 +53,14 @@ class Glossary:
             line = data.count(b"\n", 0, error.start) + 1
             raise MissingInput(f"{path}:{line}: this is no UTF-8; {_POSSIBLE}") from None
         rows = csv.DictReader(StringIO(text, newline=""))
+        found: list[dict[str, str | None]] = []
         try:
             columns = list(rows.fieldnames or ())
-            found = list(rows)
+            for row in rows:
+                # Not left to csv: its own limit is the process's, and loaders lift it.
+                if any(len(cell) > CELL for cell in row.values() if isinstance(cell, str)):
+                    raise csv.Error(f"a cell of more than {CELL:,} characters: is a quotation mark left open?")
+                found.append(row)
         except csv.Error as error:
             raise MissingInput(f"{path}:{rows.reader.line_num}: {error}; {_POSSIBLE}") from None
         if {"source", "target"} <= set(columns):
@@ -73,7 +79,8 @@ class Glossary:
         wanted: Counter[str] = Counter()
         for hit in self._lexicon.hits(here):
             tail = re.match(r"[^\W\d_]*", here[hit.end :])
-            if tail and len(tail.group()) <= ENDING // 2:
+            # Where words are not spaced, what follows a term is no ending of it.
+            if not spaced(hit.value[-1]) or (tail and len(tail.group()) <= ENDING // 2):
                 wanted[hit.value] += 1
         return [
             Drop("glossary", f"{term} must be {' or '.join(self._allowed[term])}, and is not in the translation")
