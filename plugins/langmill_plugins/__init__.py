@@ -39,10 +39,18 @@ def register_loaders() -> Mapping[str, type[Loader]]:
     return Shelf(
         "loaders",
         {
-            "jsonl": "JsonLines",
-            "csv": "Csv",
-            "parquet": "Parquet",
+            "table": "Table",
             "huggingface": "HuggingFace",
+            "text": "PlainText",
+            "html": "Html",
+            "epub": "Epub",
+            "pdf": "Pdf",
+            "aligned": "Aligned",
+            "conllu": "ConllU",
+            "squad": "Squad",
+            "tmx": "Tmx",
+            "apollo": "Apollo",
+            "bentsao": "BenTsao",
             "casimedicos": "CasiMedicos",
             "cmexam": "CMExam",
             "frenchmedmcqa": "FrenchMedMCQA",
@@ -73,6 +81,7 @@ def register_filters() -> Mapping[str, type[Filter]]:
             "medical_text": "MedicalText",
             "minhash": "MinHash",
             "repetition": "Repetition",
+            "reviewed": "Reviewed",
             "sound_choice": "SoundChoice",
         },
     )
@@ -81,7 +90,7 @@ def register_filters() -> Mapping[str, type[Filter]]:
 @hookimpl
 def register_augmenters() -> Mapping[str, type[Augmenter]]:
     """Steps that make rows of rows."""
-    return Shelf("augmenters", {"ask": "Ask", "expand": "Expand", "explain": "Explain", "translate": "Translate"})
+    return Shelf("augmenters", {"ask": "Ask", "expand": "Expand", "explain": "Explain", "translate": "Translate", "unify": "Unify"})
 
 
 @hookimpl
@@ -103,7 +112,17 @@ def register_llms() -> Mapping[str, type[LLM]]:
 @hookimpl
 def register_exporters() -> Mapping[str, type[Exporter]]:
     """Ways to write rows."""
-    return Shelf("exporters", {"choice_jsonl": "ChoiceJsonl", "messages_jsonl": "MessagesJsonl"})
+    return Shelf(
+        "exporters",
+        {
+            "choice_jsonl": "ChoiceJsonl",
+            "corpus": "Corpus",
+            "messages_jsonl": "MessagesJsonl",
+            "mmedbench_jsonl": "MMedBenchJsonl",
+            "review_sheet": "ReviewSheet",
+            "token_table": "trainers.exporting.token_table:TokenTable",  # tokenizers are a trainer's business
+        },
+    )
 
 
 @hookimpl

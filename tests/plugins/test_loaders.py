@@ -13,17 +13,15 @@ import pytest
 from langmill.api import Chat, Choice, Loader, Message, MissingInput, RecipeError, Reject, Row, SourceContext, Text
 from langmill_plugins.loaders.casimedicos import CasiMedicos, prose
 from langmill_plugins.loaders.cmexam import CMExam
-from langmill_plugins.loaders.csv import Csv
 from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
 from langmill_plugins.loaders.headqa import HeadQA
 from langmill_plugins.loaders.igakuqa import IgakuQA
-from langmill_plugins.loaders.jsonl import JsonLines
 from langmill_plugins.loaders.kormedmcqa_cot import KorMedMCQACoT
 from langmill_plugins.loaders.medmcqa import MedMCQA
 from langmill_plugins.loaders.medqa import MedQA
 from langmill_plugins.loaders.medquad import MedQuad, tidied
 from langmill_plugins.loaders.openstax import OpenStax
-from langmill_plugins.loaders.parquet import Parquet
+from langmill_plugins.loaders.table import Table
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -53,7 +51,7 @@ def told(rejects: list[Reject]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("kind", "body", "least"), [("qa", Chat, 20), ("choice", Choice, 15), ("passages", Text, 5)])
 def test_our_own_rows_are_read_with_the_defaults(kind: str, body: type, least: int) -> None:
     made = {"qa": "chat", "choice": "choice", "passages": "text"}[kind]
-    rows, rejects = load(JsonLines(path=f"data/{kind}.*.jsonl", body=made, license="CC0-1.0"), RECIPES)
+    rows, rejects = load(Table(path=f"data/{kind}.*.jsonl", body=made, license="CC0-1.0"), RECIPES)
     assert rejects == []
     by_language = Counter(row.language for row in rows)
     assert set(by_language) == {"en", "zh", "ja", "ko", "fr", "es", "ru"} and min(by_language.values()) >= least
@@ -81,7 +79,7 @@ def test_answers_are_letters_or_indices(
     tmp_path: Path, answer: object, more: dict[str, int], found: tuple[int]
 ) -> None:
     jsonl(tmp_path, {"question": "q", "options": OPTIONS, "answer": answer})
-    rows, rejects = load(JsonLines(path="set.jsonl", body="choice", language="en", license="x", **more), tmp_path)
+    rows, rejects = load(Table(path="set.jsonl", body="choice", language="en", license="x", **more), tmp_path)
     assert rejects == []
     assert rows[0].body == Choice("q", tuple(OPTIONS), found)
 
@@ -95,7 +93,7 @@ def test_answers_are_letters_or_indices(
 )  # fmt: skip
 def test_an_answer_that_is_none_is_a_reject(tmp_path: Path, answer: object, reason: str) -> None:
     jsonl(tmp_path, {"id": "one", "question": "q", "options": OPTIONS, "answer": answer})
-    rows, rejects = load(JsonLines(path="set.jsonl", body="choice", language="en", license="x"), tmp_path)
+    rows, rejects = load(Table(path="set.jsonl", body="choice", language="en", license="x"), tmp_path)
     assert rows == [] and told(rejects) == [("one", reason)]
     assert rejects[0].detail.startswith("set.jsonl:1: ") and "'question': 'q'" in rejects[0].excerpt
 
@@ -107,10 +105,10 @@ def test_options_may_be_a_list_letters_or_columns(tmp_path: Path) -> None:
         {"question": "q", "options": dict(zip("ABCD", OPTIONS, strict=True)), "answer": "B"},
         {"question": "q", "options": {"A": "w", "B": "x", "C": None}, "answer": "B"},
     )
-    rows, rejects = load(JsonLines(path="set.jsonl", body="choice", language="en", license="x"), tmp_path)
+    rows, rejects = load(Table(path="set.jsonl", body="choice", language="en", license="x"), tmp_path)
     assert rejects == [] and [len(row.body.options) for row in rows if isinstance(row.body, Choice)] == [4, 4, 2]
     jsonl(tmp_path, {"question": "q", "A": "w", "B": "x", "C": "", "answer": "B"}, {"question": "q", "A": "", "B": "x"})
-    columns = JsonLines(path="set.jsonl", body="choice", language="en", options=("A", "B", "C"), license="x")
+    columns = Table(path="set.jsonl", body="choice", language="en", options=("A", "B", "C"), license="x")
     rows, rejects = load(columns, tmp_path)
     assert rows[0].body == Choice("q", ("w", "x"), (1,)) and told(rejects) == [("set-2", "no_answer")]
 
@@ -121,7 +119,7 @@ def test_options_may_be_a_list_letters_or_columns(tmp_path: Path) -> None:
 )
 def test_options_that_are_none_are_a_reject(tmp_path: Path, options: object, reason: str) -> None:
     jsonl(tmp_path, {"question": "q", "options": options, "answer": "A"})
-    _, rejects = load(JsonLines(path="set.jsonl", body="choice", language="en", license="x"), tmp_path)
+    _, rejects = load(Table(path="set.jsonl", body="choice", language="en", license="x"), tmp_path)
     assert told(rejects) == [("set-1", reason)]
 
 
@@ -139,7 +137,7 @@ def test_chat_from_question_and_answer_or_messages(tmp_path: Path) -> None:
         {"messages": [{"role": "judge", "content": "x"}]},
         {"question": "q", "answer": "  "},
     )
-    rows, rejects = load(JsonLines(path="set.jsonl", body="chat", language="en", license="x"), tmp_path)
+    rows, rejects = load(Table(path="set.jsonl", body="chat", language="en", license="x"), tmp_path)
     assert rows[0].body == Chat.of("c\n\nq", "a")
     assert rows[1].body == Chat((Message("system", "s"), Message("user", "u"), Message("assistant", "a")))
     assert told(rejects) == [("set-3", "bad_messages"), ("set-4", "bad_messages"), ("set-5", "no_answer")]
@@ -153,7 +151,7 @@ def test_language_split_and_family_come_from_the_record(tmp_path: Path) -> None:
         {"id": "3", "text": "t"},
         {"id": "4", "language": "ja", "split": "fold7", "text": "t"},
     )
-    rows, rejects = load(JsonLines(path="set.jsonl", body="text", license="x"), tmp_path)
+    rows, rejects = load(Table(path="set.jsonl", body="text", license="x"), tmp_path)
     assert [(row.id, row.language, row.split, row.family, row.body) for row in rows] == [
         ("set/1", "ja", "dev", "f", Text("T\n\nt"))
     ]
@@ -166,7 +164,7 @@ def test_split_and_name_come_from_the_file_below_the_source(tmp_path: Path) -> N
         (tmp_path / "train" / name).parent.mkdir(parents=True, exist_ok=True)
         jsonl(tmp_path, {"text": "t"}, name=f"train/{name}")
     rows, _ = load(
-        JsonLines(path="train", body="text", language="en", license="x", dev=0.9), tmp_path, shares=(("dev", 1.0),)
+        Table(path="train", body="text", language="en", license="x", dev=0.9), tmp_path, shares=(("dev", 1.0),)
     )
     # the folder the recipe names says nothing about a split, and a word inside a word neither
     assert {row.id: row.split for row in rows} == {
@@ -192,7 +190,7 @@ def test_broken_lines_are_rejected_with_file_and_line_and_the_rest_is_read(tmp_p
         b'{"text": "' + b"x" * 10_000_001 + b'"}',
         b'{"text": "last"}',
     )
-    rows, rejects = load(JsonLines(path="set.jsonl", body="text", language="en", license="x"), tmp_path)
+    rows, rejects = load(Table(path="set.jsonl", body="text", language="en", license="x"), tmp_path)
     assert [row.origin.record for row in rows] == ["set-1", "set-11"]
     assert told(rejects) == [
         ("set-2", "broken_json"), ("set-4", "not_utf8"), ("set-5", "wrong_type"), ("set-6", "too_deep"),
@@ -205,7 +203,7 @@ def test_broken_lines_are_rejected_with_file_and_line_and_the_rest_is_read(tmp_p
 
 def test_a_second_record_of_one_id_is_a_reject_of_its_own(tmp_path: Path) -> None:
     jsonl(tmp_path, *({"id": "a", "text": text} for text in "xyz"), {"id": "a b/c", "text": "w"})
-    rows, rejects = load(JsonLines(path="set.jsonl", body="text", language="en", license="x"), tmp_path)
+    rows, rejects = load(Table(path="set.jsonl", body="text", language="en", license="x"), tmp_path)
     assert [row.id for row in rows] == ["set/a", "set/a_b_c"]
     assert told(rejects) == [("a#2", "duplicate_id"), ("a#3", "duplicate_id")]
 
@@ -214,14 +212,14 @@ def test_csv_goes_on_after_a_broken_record(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_bytes(
         b'\xef\xbb\xbfquestion,answer\r\nq1,"two\nlines"\r\nq2\r\nq3,\xff\r\nq4,a4\r\nq5,"never ends\r\nq6,a6\r\n'
     )
-    rows, rejects = load(Csv(path="set.csv", body="chat", language="en", license="x"), tmp_path)
+    rows, rejects = load(Table(path="set.csv", body="chat", language="en", license="x"), tmp_path)
     assert [(row.id, row.body) for row in rows] == [
         ("set/set-2", Chat.of("q1", "two\nlines")), ("set/set-6", Chat.of("q4", "a4")),
     ]  # fmt: skip
     assert told(rejects) == [("set-4", "broken_line"), ("set-5", "not_utf8"), ("set-7", "broken_line")]
     (tmp_path / "set.csv").write_bytes(b"")
     with pytest.raises(MissingInput, match=r"set\.csv: is empty"):
-        load(Csv(path="set.csv", body="chat", language="en", license="x"), tmp_path)
+        load(Table(path="set.csv", body="chat", language="en", license="x"), tmp_path)
 
 
 def test_parquet_is_streamed_and_a_cut_file_is_named(tmp_path: Path) -> None:
@@ -231,18 +229,18 @@ def test_parquet_is_streamed_and_a_cut_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
     options = [{"A": "w", "B": "x", "C": None}, {"A": "w", "B": "x", "C": "y"}]
     pq.write_table(pa.table({"question": ["q"] * 2, "options": options, "answer": ["B", None]}), path)
-    rows, rejects = load(Parquet(path="train.parquet", body="choice", language="en", license="x"), tmp_path)
+    rows, rejects = load(Table(path="train.parquet", body="choice", language="en", license="x"), tmp_path)
     assert [(row.id, row.split, row.body) for row in rows] == [("set/train-1", "train", Choice("q", ("w", "x"), (1,)))]
     assert told(rejects) == [("train-2", "no_answer")]
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(MissingInput, match=r"train\.parquet: .*"):
-        load(Parquet(path="train.parquet", body="choice", language="en", license="x"), tmp_path)
+        load(Table(path="train.parquet", body="choice", language="en", license="x"), tmp_path)
 
 
 def test_a_folder_without_a_file_of_the_set_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(MissingInput, match=r"sources\.set\.path: no \.jsonl file"):
-        load(JsonLines(path=".", body="text", language="en", license="x"), tmp_path)
+    with pytest.raises(MissingInput, match=r"sources\.set\.path: no file of this set \(\.csv, \.tsv, \.json,"):
+        load(Table(path=".", body="text", language="en", license="x"), tmp_path)
 
 
 def test_whole_files_of_another_shape_are_named(tmp_path: Path) -> None:
@@ -253,7 +251,7 @@ def test_whole_files_of_another_shape_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match=r"train\.json: is not JSON: .* column"):
         load(FrenchMedMCQA(path="train.json", license="x"), tmp_path)
     (tmp_path / "train.json").write_text('{"version": 1}')
-    with pytest.raises(MissingInput, match="another set's file"):
+    with pytest.raises(RecipeError, match="has no 'language'; 'exams'\\. Fields there: version"):
         load(HeadQA(path="train.json", license="x"), tmp_path)
 
 
@@ -328,7 +326,7 @@ def test_damaged_and_hostile_spreadsheets_are_named(tmp_path: Path, monkeypatch:
     with pytest.raises(MissingInput, match=r"xl/evil\.xml declares a document type"):
         load(CMExam(path="val.xlsx", license="x"), tmp_path)
     path.write_bytes(good)
-    monkeypatch.setattr("langmill_plugins.loaders.reading.WHOLE", 100)
+    monkeypatch.setattr("langmill_plugins.loaders.formats.sheets.WHOLE", 100)
     with pytest.raises(MissingInput, match=r"unpacks to .* bytes"):
         load(CMExam(path="val.xlsx", license="x"), tmp_path)
 
@@ -399,6 +397,8 @@ def test_igakuqa_keys_that_are_no_key(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert isinstance(rows[0].body, Choice) and rows[0].body.answers == (1, 3)
     assert told(rejects) == [("2", "ambiguous_key"), ("3", "number_answer"), ("4", "withdrawn"), ("5", "needs_image")]
+    rows, rejects = load(IgakuQA(path=".", license="x", languages=("ja",)), tmp_path)
+    assert [row.id for row in rows] == ["set/1"] and told(rejects)[-1] == ("6", "other_language")
 
 
 def test_kormedmcqa_cot_rejects_a_disputed_key(tmp_path: Path) -> None:

@@ -9,11 +9,10 @@ from typing import ClassVar
 
 from langmill.api import Row, RowFault, SourceContext
 
-from .reading import csv_rows, sheet_rows
+from .formats.delimited import csv_rows
+from .formats.sheets import sheet_rows
+from .pictures import IN_CHINESE
 from .records import Entry, FileLoader, choice, get, key_of, lettered_lines, text_of
-
-# "as the picture shows", "see the table below"; 心电图 (electrocardiogram) and 表面 (surface) need no picture
-PICTURE = re.compile(r"[如见][下右左上附]?图|[下右左附]图|[如见][下附]表|见表\d")
 
 
 class CMExam(FileLoader):
@@ -24,6 +23,7 @@ class CMExam(FileLoader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".csv")
+    layout: ClassVar[tuple[str, ...]] = ("Question", "Options", "Answer")
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One a row, named by the file and the row's number."""
@@ -35,7 +35,7 @@ class CMExam(FileLoader):
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The item with its explanation."""
         question = text_of(get(entry.value, "Question"), "question")
-        if PICTURE.search(question):
+        if IN_CHINESE.search(question):
             raise RowFault("needs_image", "the question points at a picture or table")
         cell = text_of(get(entry.value, "Options"), "options")
         options = lettered_lines(re.sub(r"\\n|\r\n?", "\n", cell), r"[\s.．、]+")

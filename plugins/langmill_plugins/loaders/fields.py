@@ -1,21 +1,32 @@
-"""The field mapping that jsonl, csv, parquet and huggingface share: which field holds what."""
+"""The field mapping that table and huggingface share: which field holds what."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from langmill.api import Body, Chat, Field, Part, Row, RowFault, SourceContext, Split, Text
 
-from .records import SPLIT_WORDS, Entry, choice, conversation, get, key_of, name_of, text_of
+from .layout import Need, find
+from .records import SPLIT_WORDS, Entry, choice, conversation, key_of, name_of, text_of
 
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
+# Options that name a field which need not be there, by body.
+OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    "text": ("title",),
+    "chat": ("messages", "context"),
+    "choice": ("explanation", "checked", "context", "picture"),
+}
 CHECKED = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class Fields(Part):
-    """Which field holds what. A field that a record lacks counts as empty."""
+    """Which field holds what. A field that a record lacks counts as empty; one that no record has is an error.
+
+    ``choices.text`` is the field ``text`` inside of ``choices``.
+    """
 
     body: Literal["chat", "choice", "text"] = Field(description="what a record becomes")
     language: str | None = Field(
@@ -29,48 +40,92 @@ class Fields(Part):
     family: str = Field("family", description="field with what parallel editions of one item share")
     question: str = Field("question", description="field of the question (chat, choice)")
     answer: str = Field("answer", description="field of the answer: text (chat), letters or indices (choice)")
-    answers_from: Literal[0, 1] | None = Field(
-        None, description="the answer is an index counted from 0 or 1, not a letter"
+    answers_from: Literal[0, 1, "text"] | None = Field(
+        None, description="the answer is an index counted from 0 or 1, or an option's text, not a letter"
     )
     options: str | tuple[str, ...] = Field(
         "options", description="field with a list or letter: text, or the fields in order"
     )
-    explanation: str = Field("explanation", description="field with the reasons for the answer (choice)")
+    same_options: tuple[str, ...] = Field(
+        (), description="options that all records share and no field holds: [yes, no, maybe] (choice)"
+    )
+    picture: str | None = Field(
+        None, description="field that is empty unless the question needs a picture; such a record is rejected (choice)"
+    )
+    explanation: str | None = Field(
+        "explanation", description="field with the reasons for the answer; null: they are not read (choice)"
+    )
     checked: str = Field(
         "human_check_passed",
         description="field that says whether people checked the explanation and let it pass: true or false; flags the row "
         "explanation_checked or explanation_unchecked (choice)",
     )
     context: str = Field("context", description="field with what the question is about (chat, choice)")
-    messages: str = Field("messages", description="field with a conversation, role and content; read first (chat)")
+    messages: str = Field(
+        "messages", description="field with a conversation of role and content, or from and value; read first (chat)"
+    )
     text: str = Field("text", description="field of the running text (text)")
     title: str = Field("title", description="field with a heading, put above the text (text)")
 
+    def needs(self) -> tuple[Need, ...]:
+        """The fields that records must have for their body."""
+        named, needs = self._told(), []
+        if self.body == "text":
+            needs.append(Need("text", (self.text,)))
+        elif self.body == "chat" and "messages" in named and not named & {"question", "answer"}:
+            needs.append(Need("messages", (self.messages,)))
+        elif self.body == "chat":
+            needs += [Need("question", (self.question, self.messages)), Need("answer", (self.answer, self.messages))]
+        else:
+            options = (self.options,) if isinstance(self.options, str) else self.options
+            needs += [Need("question", (self.question,)), Need("answer", (self.answer,))]
+            needs += [] if self.same_options else [Need("options", (name,)) for name in options]
+        if not self.language:
+            needs.append(Need("language_field", (self.language_field,)))
+        return tuple(needs)
+
+    def named(self) -> Mapping[str, str]:
+        """The fields that the recipe names, of those that need not be there."""
+        options = ("id", "split", "family", *OPTIONAL[self.body])
+        return {option: name for option in options if option in self._told() and (name := getattr(self, option))}
+
+    def _told(self) -> set[str]:
+        """The options that are not as they would be by themselves. (Not ``model_fields_set``: a run writes all options down.)"""
+        return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+
     def columns_of(self, present: Iterable[str]) -> list[str]:
-        """Those of the columns at hand that a field is read from, in their order."""
-        options = (self.options,) if isinstance(self.options, str) else self.options
-        body = {
-            "text": (self.title, self.text),
-            "chat": (self.messages, self.context, self.question, self.answer),
-            "choice": (self.question, self.answer, self.explanation, self.checked, self.context, *options),
-        }[self.body]
-        wanted = {self.id, self.language_field, self.split, self.family, *body}
-        return [name for name in present if name in wanted]
+        """Those of the columns at hand that a field is read from, in their order; all where a needed one is not among them,
+        so that it can be told which are there."""
+        columns = list(present)
+        needed = [{name if name in columns else name.partition(".")[0] for name in need.names} for need in self.needs()]
+        if not all(names & set(columns) for names in needed):
+            return columns
+        others = (
+            self.id,
+            self.language_field,
+            self.split,
+            self.family,
+            *(getattr(self, name) for name in OPTIONAL[self.body]),
+        )
+        wanted = {name if name in columns else name.partition(".")[0] for name in others if name}.union(*needed)
+        return [name for name in columns if name in wanted]
 
     def entry(self, value: Any, position: str, place: str, split: Split | None) -> Entry:
         """A record under its own id, or its position; with its language as far as it is known before it is read."""
-        own = name_of(value.get(self.id)) if isinstance(value, dict) else ""
-        told = value.get(self.language_field) if isinstance(value, dict) else None
+        own = name_of(find(value, self.id))
+        told = find(value, self.language_field)
         language = self.language or (told if isinstance(told, str) and CODE.fullmatch(told) else "")
         return Entry(own or position, place, value, split, language)
 
     def made(self, entry: Entry, context: SourceContext) -> Row:
         """The row of a record. Raises RowFault."""
         value = entry.value
-        language = self.language or text_of(get(value, self.language_field), "language")
+        if not isinstance(value, dict):
+            raise RowFault("wrong_type", f"the record is a {type(value).__name__}, expected an object")
+        language = self.language or text_of(find(value, self.language_field), "language")
         if not CODE.fullmatch(language):
             raise RowFault("bad_language", f"'{language}' is not a language code such as en or zh")
-        family = name_of(value.get(self.family)) or None
+        family = name_of(find(value, self.family)) or None
         return context.row(
             entry.record,
             language,
@@ -81,7 +136,7 @@ class Fields(Part):
         )
 
     def _split(self, value: dict[str, Any]) -> Split | None:
-        word = text_of(value.get(self.split), "split", optional=True).lower()
+        word = text_of(find(value, self.split), "split", optional=True).lower()
         if not word:
             return None
         if word not in SPLIT_WORDS:
@@ -90,7 +145,7 @@ class Fields(Part):
 
     def _flags(self, value: dict[str, Any]) -> tuple[str, ...]:
         """What the record says of its explanation; nothing where it says nothing."""
-        told = value.get(self.checked) if self.body == "choice" else None
+        told = find(value, self.checked) if self.body == "choice" else None
         if told is None or told == "":
             return ()
         word = str(told).strip().lower()
@@ -100,36 +155,52 @@ class Fields(Part):
 
     def _body(self, value: dict[str, Any]) -> Body:
         if self.body == "text":
-            title = text_of(value.get(self.title), "title", optional=True)
-            text = text_of(value.get(self.text), "text")
+            title = text_of(find(value, self.title), "title", optional=True)
+            text = text_of(find(value, self.text), "text")
             return Text(f"{title}\n\n{text}" if title else text)
         if self.body == "choice":
             return self._choice(value)
-        if value.get(self.messages) is not None:
-            return conversation(value[self.messages])
-        background = text_of(value.get(self.context), "context", optional=True)
-        question = text_of(value.get(self.question), "question")
+        messages = find(value, self.messages)
+        if messages is not None:
+            return conversation(messages)
+        background = text_of(self._background(value), "context", optional=True)
+        question = text_of(find(value, self.question), "question")
         return Chat.of(
-            f"{background}\n\n{question}" if background else question, text_of(value.get(self.answer), "answer")
+            f"{background}\n\n{question}" if background else question, text_of(find(value, self.answer), "answer")
         )
 
+    def _background(self, value: dict[str, Any]) -> Any:
+        """The context; one that is a list of sections as text, a section a line."""
+        found = find(value, self.context)
+        if isinstance(found, list) and all(isinstance(part, str) for part in found):
+            return "\n".join(part.strip() for part in found)
+        return found
+
     def _choice(self, value: dict[str, Any]) -> Body:
+        if self.picture and _filled(find(value, self.picture)):
+            raise RowFault("needs_image", f"'{self.picture}' is not empty")
         labels, options = self._options(value)
-        answer = value.get(self.answer)
+        answer = find(value, self.answer)
+        if self.answers_from == "text":
+            answers = _texts(answer, options)
+        else:
+            answers = key_of(answer, labels) if self.answers_from is None else self._indices(answer, self.answers_from)
         return choice(
-            value.get(self.question),
+            find(value, self.question),
             options,
-            key_of(answer, labels) if self.answers_from is None else self._indices(answer, self.answers_from),
-            explanation=value.get(self.explanation),
-            context=value.get(self.context),
+            answers,
+            explanation=find(value, self.explanation) if self.explanation else None,
+            context=self._background(value),
         )
 
     def _options(self, value: dict[str, Any]) -> tuple[list[str], list[Any]]:
         """Labels and texts. A shorter item leaves its last columns empty; a hole in the middle is a fault, found later."""
-        if isinstance(self.options, tuple):
-            found: Any = [value.get(name) for name in self.options]
+        if self.same_options:
+            found: Any = list(self.same_options)
+        elif isinstance(self.options, tuple):
+            found = [find(value, name) for name in self.options]
         else:
-            found = value.get(self.options)
+            found = find(value, self.options)
         if isinstance(found, dict):
             while found and found[list(found)[-1]] in (
                 None,
@@ -149,7 +220,32 @@ class Fields(Part):
         found = set()
         for item in answer if isinstance(answer, list) else str(answer).split(","):
             try:
-                found.add(int(item) - first)
+                index = int(item)
             except (TypeError, ValueError):
                 raise RowFault("bad_key", f"the answer is '{item}', expected an index counted from {first}") from None
+            if index == -1:  # how the hub writes that a record has no label
+                raise RowFault("no_answer", "the answer is -1, which stands for none")
+            found.add(index - first)
         return tuple(sorted(found))
+
+
+def _filled(value: Any) -> bool:
+    """Whether a field holds something: of an object (a picture is bytes and a path) any of its own."""
+    return any(map(_filled, value.values())) if isinstance(value, dict) else bool(value)
+
+
+def _texts(answer: Any, options: list[Any]) -> tuple[int, ...]:
+    """The right answers as indices, from the options' texts. Raises RowFault no_answer, bad_key, ambiguous_key."""
+
+    def plain(text: Any) -> str:
+        return " ".join(unicodedata.normalize("NFKC", str(text)).casefold().split())
+
+    known = [plain(option) for option in options]
+    found = []
+    for item in answer if isinstance(answer, list) else [text_of(answer, "answer")]:
+        count = known.count(plain(item))
+        if count != 1:
+            reason = "ambiguous_key" if count else "bad_key"
+            raise RowFault(reason, f"the answer is '{str(item)[:80]}', which {count or 'none'} of the options are")
+        found.append(known.index(plain(item)))
+    return tuple(found)

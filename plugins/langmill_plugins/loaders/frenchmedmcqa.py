@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from langmill.api import Row, RowFault, SourceContext
+from langmill.api import Field, Row, RowFault, SourceContext
 
 from .reading import json_document
 from .records import Entry, FileLoader, choice, get, key_of, name_of, text_of
@@ -29,6 +29,11 @@ class FrenchMedMCQA(FileLoader):
     """Reads FrenchMedMCQA (French) from its JSON lists. Stems that point at a figure, which the set does not have, are rejected."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    pictures: Literal["reject", "keep"] = Field(
+        "reject",
+        description="questions that point at a picture, which the set does not have; published counts hold them",
+    )
+    layout: ClassVar[tuple[str, ...]] = ("question", "answers", "correct_answers")
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One an item, named by the set's id."""
@@ -40,7 +45,7 @@ class FrenchMedMCQA(FileLoader):
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The item with all its right answers."""
         question = text_of(get(entry.value, "question"), "question")
-        if FIGURE.search(" ".join(question.split())):
+        if self.pictures == "reject" and FIGURE.search(" ".join(question.split())):
             raise RowFault("needs_image", "the question points at a figure")
         options = get(entry.value, "answers")
         if not isinstance(options, dict) or not options:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from langmill.api import Field, MissingInput, Row, RowFault, SourceContext
 
+from .layout import Layout, Need
 from .reading import json_document
 from .records import Entry, FileLoader, choice, get, name_of
 
@@ -20,18 +21,25 @@ class HeadQA(FileLoader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    layout: ClassVar[tuple[str, ...]] = ("qtext", "answers", "ra")
     languages: tuple[str, ...] = Field(("es", "en"), min_length=1, description="editions to read: es, en")
+    pictures: Literal["reject", "keep"] = Field(
+        "reject",
+        description="questions that point at a picture, which the set does not have; published counts hold them",
+    )
 
     def mine(self, path: Path) -> bool:
         """The files of one split; ``HEAD.json``, which holds all of them once more, is left out."""
         return super().mine(path) and re.match(r"(train|dev|test)_HEAD", path.stem) is not None
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
-        """One a question: language, examination and number are its name. Raises MissingInput for another set's file."""
+        """One a question: language, examination and number are its name. Raises RecipeError for another layout, MissingInput for another
+        set's file."""
         document = json_document(path, dict)
-        language, exams = document.get("language"), document.get("exams")
+        Layout(context.place, (Need("", ("language",)), Need("", ("exams",))), {}).whole(document, str(path))
+        language, exams = document["language"], document["exams"]
         if not isinstance(language, str) or not isinstance(exams, dict):
-            raise MissingInput(f"{path}: has no 'language' and 'exams': is it another set's file?")
+            raise MissingInput(f"{path}: 'language' is no text or 'exams' no object: is it another set's file?")
         if language not in self.languages:
             return
         split = self.file_split(path, context)
@@ -49,7 +57,7 @@ class HeadQA(FileLoader):
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The item."""
         value = entry.value
-        if get(value, "image"):
+        if self.pictures == "reject" and get(value, "image"):
             raise RowFault("needs_image", f"the picture {value['image']}")
         options: Any = get(value, "answers")
         if not isinstance(options, list):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from langmill.api import Row, RowFault, SourceContext
+from langmill.api import Field, Row, RowFault, SourceContext
 
 from .reading import json_lines
 from .records import Entry, FileLoader, choice, get, key_of, name_of
@@ -17,10 +17,15 @@ class IgakuQA(FileLoader):
     """Reads IgakuQA (Japanese) from its JSON Lines, without the metadata and translation files beside them.
 
     Rejected: questions that need a picture (``text_only: false``), withdrawn ones (``points: 0``), calculations whose answer
-    is a number, and keys such as ``a or d``. A few questions of the examination are asked in English and are English rows.
+    is a number, and keys such as ``a or d``. A few questions of the examination are asked in English and are English rows;
+    without en in ``languages`` they are rejected.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    layout: ClassVar[tuple[str, ...]] = ("problem_text", "choices", "answer")
+    languages: tuple[Literal["ja", "en"], ...] = Field(
+        ("ja", "en"), min_length=1, description="languages to read: ja, en (some ten questions of the examination)"
+    )
 
     def mine(self, path: Path) -> bool:
         """The questions alone."""
@@ -46,4 +51,7 @@ class IgakuQA(FileLoader):
             raise RowFault("no_options", "expected choices as a list")
         body = choice(get(value, "problem_text"), options, key_of(answer, "abcdefghijklmnop"[: len(options)]))
         english = not re.search(r"[぀-ヿ㐀-鿿]", body.question + "".join(body.options))
-        return context.row(entry.record, "en" if english else "ja", body, family=f"igakuqa/{entry.record}")
+        language: Literal["ja", "en"] = "en" if english else "ja"
+        if language not in self.languages:
+            raise RowFault("other_language", f"the question is in '{language}', read: {', '.join(self.languages)}")
+        return context.row(entry.record, language, body, family=f"igakuqa/{entry.record}")

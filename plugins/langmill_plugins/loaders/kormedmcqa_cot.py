@@ -25,6 +25,7 @@ class KorMedMCQACoT(FileLoader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    layout: ClassVar[tuple[str, ...]] = ("messages", "meta")
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One a line, named by the set's id."""

@@ -22,6 +22,7 @@ class MedMCQA(FileLoader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
+    layout: ClassVar[tuple[str, ...]] = ("question", "opa|options", "cop|answer_idx")
     answers_from: Literal[0, 1] | None = Field(
         None, description="published layout: 1 for the authors' files, 0 for the hub's"
     )

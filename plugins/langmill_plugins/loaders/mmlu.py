@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from langmill.api import Context, Field, MissingInput, Row, SourceContext, nearest
 
-from .reading import csv_rows
+from .formats.delimited import csv_rows
 from .records import Entry, FileLoader, choice, key_of
 
 COLUMNS = ("question", "A", "B", "C", "D", "answer")

@@ -1,4 +1,4 @@
-"""Questions of English examinations that point at a picture."""
+"""Questions of English and Chinese examinations that point at a picture or a table."""
 
 from __future__ import annotations
 
@@ -16,3 +16,6 @@ IN_ENGLISH = re.compile(
     r"|\b(lesions?|rash|findings?|appearance)\b[^.?!]{0,300}\b(pictured|(as|is) shown( below)?(?=[.,]))",
     re.IGNORECASE,
 )
+# "as the picture shows", "see the table below"; 心电图 (electrocardiogram) and 表面 (surface) need no picture
+IN_CHINESE = re.compile(r"[如见][下右左上附]?图|[下右左附]图|[如见][下附]表|见表\d")
+POINTING = {"en": IN_ENGLISH, "zh": IN_CHINESE}

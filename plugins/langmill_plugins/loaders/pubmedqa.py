@@ -22,6 +22,7 @@ class PubMedQA(FileLoader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    layout: ClassVar[tuple[str, ...]] = ("QUESTION", "CONTEXTS", "LABELS", "final_decision")
 
     def files(self, context: Context) -> list[Path]:
         """The questions and, where it is there, the list of test articles."""

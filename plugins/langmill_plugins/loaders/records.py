@@ -12,7 +12,7 @@ import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from langmill.api import (
     Chat,
@@ -28,6 +28,9 @@ from langmill.api import (
     SourceContext,
     Split,
 )
+
+from .layout import Layout, Need
+from .reading import ending
 
 SPLIT_WORDS: Mapping[str, Split] = {
     "train": "train",
@@ -56,6 +59,10 @@ class FileLoader(Loader):
     """A source made of files. A file that can not be read is a reject, unless none of them can: then it is an error."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+    packed: ClassVar[bool] = False
+    """Whether files with ``.gz`` at the end are read, too."""
+    layout: ClassVar[tuple[str, ...]] = ()
+    """The fields of the set's records without which none can become a row; ``a|b`` where either will do."""
     _named: tuple[Path | None, str] = (None, "")
 
     def files(self, context: Context) -> list[Path]:
@@ -65,27 +72,36 @@ class FileLoader(Loader):
             found = [path for path in found if self.mine(path)]
         if not found:
             raise MissingInput(
-                f"{context.place}.path: no {' or '.join(self.suffixes)} file of this set below '{self.path}'"
+                f"{context.place}.path: no file of this set ({', '.join(self.suffixes)}) below '{self.path}'"
             )
         return found
 
     def mine(self, path: Path) -> bool:
         """Whether a file found in the source's folder belongs to the set."""
-        return path.suffix.lower() in self.suffixes
+        return ending(path) in self.suffixes and (self.packed or path.suffix.lower() != ".gz")
 
     def holds_records(self, path: Path) -> bool:
         """Whether a file holds records; one that only tells about those of others does not."""
         return True
 
+    def needs(self) -> tuple[Need, ...]:
+        """The fields that records must have."""
+        return tuple(Need("", tuple(field.split("|"))) for field in self.layout)
+
+    def named(self) -> Mapping[str, str]:
+        """The options of the recipe that name a field which need not be there, with that field."""
+        return {}
+
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
         """Every record as a row or as a reject, in the files' order. A second record of one name is a reject, and so is a
-        file that holds none or breaks off. Raises MissingInput when files can not be read and the others hold nothing."""
-        seen = Seen()
+        file that holds none or breaks off. Raises MissingInput when files can not be read and the others hold nothing, and
+        RecipeError when no record has a field that is needed."""
+        seen, layout = Seen(), Layout(context.place, self.needs(), self.named())
         broken: MissingInput | None = None
         for path in filter(self.holds_records, self.files(context)):
             before = len(seen)
             try:
-                yield from self.rows_of(self.entries(path, context), seen, context)
+                yield from self.rows_of(layout.checked(self.entries(path, context), str(path)), seen, context)
             except MissingInput as fault:
                 broken = broken or fault
                 yield self._unread(path, "unreadable_file", str(fault).replace(str(path), path.name), context)
@@ -94,6 +110,7 @@ class FileLoader(Loader):
                     yield self._unread(path, "no_records", f"{path.name}: holds no record", context)
         if broken and not seen:
             raise broken
+        layout.done()
 
     def _unread(self, path: Path, reason: str, detail: str, context: SourceContext) -> Reject:
         return context.reject(".".join(self.parts(path, context)), reason, detail[:500])
@@ -114,7 +131,12 @@ class FileLoader(Loader):
             except RowFault as fault:
                 detail = f"{entry.place}: {fault.detail}" if fault.detail else entry.place
                 yield context.reject(
-                    record, fault.reason, detail[:500], excerpt=excerpt(entry.value), language=entry.language
+                    record,
+                    fault.reason,
+                    detail[:500],
+                    excerpt=excerpt(entry.value),
+                    language=entry.language,
+                    split=entry.split,
                 )
 
     @abstractmethod
@@ -135,15 +157,20 @@ class FileLoader(Loader):
         """Folders and stem of a file below the part of ``path`` that the recipe spells out."""
         root = self.root(context)
         inside = path.relative_to(root) if root.is_dir() else Path(path.name)
-        return (*inside.parent.parts, inside.stem)
+        return (*inside.parent.parts, Path(inside.stem).stem if inside.suffix.lower() == ".gz" else inside.stem)
 
     def file_split(self, path: Path, context: SourceContext) -> Split | None:
         """The split a file's name tells (``train_v1.jsonl``), else its folders inside the source; None when none does."""
-        for part in reversed(self.parts(path, context)):
-            told = {SPLIT_WORDS[word] for word in re.split(r"[\W_]+", part.lower()) if word in SPLIT_WORDS}
-            if len(told) == 1:
-                return told.pop()
-        return None
+        return split_told(self.parts(path, context))
+
+
+def split_told(parts: Sequence[str]) -> Split | None:
+    """The split that the last of a file's folders and its name tells; None when none does."""
+    for part in reversed(parts):
+        told = {SPLIT_WORDS[word] for word in re.split(r"[\W_]+", part.lower()) if word in SPLIT_WORDS}
+        if len(told) == 1:
+            return told.pop()
+    return None
 
 
 def excerpt(value: Any) -> str:
@@ -255,16 +282,25 @@ def lettered_lines(text: str, mark: str) -> list[str]:
     return ["\n".join(line.strip() for line in option).strip() for option in options]
 
 
+# ``from`` and ``value`` are the names of ShareGPT's layout, with human and gpt.
+ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+    "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
+}  # fmt: skip
+
+
 def conversation(messages: Any) -> Chat:
-    """A conversation from ``[{role, content}, …]``. Raises RowFault bad_messages, no_question, no_answer."""
+    """A conversation from ``[{role, content}, …]`` or ``[{from, value}, …]``. Raises RowFault bad_messages, no_question,
+    no_answer."""
     if not isinstance(messages, list):
         raise RowFault("bad_messages", f"messages is a {type(messages).__name__}, expected a list")
     turns: list[Message] = []
     for number, item in enumerate(messages, start=1):
-        role = get(item, "role")
-        if role not in ("system", "user", "assistant"):
-            raise RowFault("bad_messages", f"message {number} has the role '{role}', possible: system, user, assistant")
-        turns.append(Message(role, text_of(get(item, "content"), "answer" if role == "assistant" else "question")))
+        told = get(item, "role") or get(item, "from")
+        role = ROLES.get(told) if isinstance(told, str) else None
+        if role is None:
+            raise RowFault("bad_messages", f"message {number} has the role '{told}', possible: {', '.join(ROLES)}")
+        content = item["content"] if item.get("content") is not None else item.get("value")
+        turns.append(Message(role, text_of(content, "answer" if role == "assistant" else "question")))
     roles = [turn.role for turn in turns if turn.role != "system"]
     if not roles or roles[0] != "user" or roles[-1] != "assistant" or turns[-1].role != "assistant":
         raise RowFault("bad_messages", "a conversation starts with the user and ends with the assistant")

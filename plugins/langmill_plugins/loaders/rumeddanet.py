@@ -18,6 +18,7 @@ class RuMedDaNet(FileLoader):
     """Reads RuMedDaNet (Russian) as items with a passage and the options да and нет. Its private test has no answers: rejected."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    layout: ClassVar[tuple[str, ...]] = ("context", "question")
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One a line, named by the set's id."""

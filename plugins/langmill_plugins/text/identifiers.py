@@ -10,6 +10,7 @@ from unicodedata import normalize
 import numpy as np
 
 from langmill.api import MissingInput, missing_package, packaged_model
+from langmill_plugins.text.codes import two_letters
 from langmill_plugins.text.scripts import LATIN, SCRIPTS, WEIGHTS, Measured, Reading, by_script, measure
 
 READ = 300  # characters of a text that a model reads: it is sure long before
@@ -54,27 +55,12 @@ _LABELS: dict[str, str] = {
 }
 _BOTH = frozenset({"az", "bs", "ku", "sr", "tk", "uz"})  # written in Latin letters and in others
 
-# ISO 639-3 -> 639-1, members of macrolanguages as lid.176 names the whole.
-_TWO_LETTERS = """
-afr:af als:sq amh:am ara:ar arb:ar arg:an asm:as ava:av azj:az aze:az bak:ba bel:be ben:bn bod:bo bos:bs bre:br
-bul:bg cat:ca ces:cs che:ce chv:cv cmn:zh cor:kw cos:co cym:cy dan:da deu:de div:dv ekk:et ell:el eng:en epo:eo
-est:et eus:eu fas:fa fin:fi fra:fr fry:fy gla:gd gle:ga glg:gl glv:gv grn:gn gug:gn guj:gu hat:ht hau:ha heb:he
-hin:hi hrv:hr hun:hu hye:hy ibo:ig ido:io ina:ia ind:id isl:is ita:it jav:jv jpn:ja kan:kn kat:ka kaz:kk khk:mn
-khm:km kin:rw kir:ky kmr:ku kom:kv kor:ko kur:ku lao:lo lat:la lav:lv lvs:lv lim:li lit:lt ltz:lb lug:lg mal:ml
-mar:mr mkd:mk mlg:mg mlt:mt mon:mn mri:mi msa:ms mya:my nep:ne npi:ne nld:nl nno:nn nob:no nor:no oci:oc ori:or
-ory:or oss:os pan:pa pbt:ps pes:fa plt:mg pol:pl por:pt pus:ps que:qu quy:qu roh:rm ron:ro rus:ru san:sa sin:si
-slk:sk slv:sl sna:sn snd:sd som:so spa:es sqi:sq srd:sc srp:sr sun:su swa:sw swh:sw swe:sv tam:ta tat:tt tel:te
-tgk:tg tgl:tl tha:th tir:ti tuk:tk tur:tr uig:ug ukr:uk urd:ur uzb:uz uzn:uz vie:vi vol:vo wln:wa wol:wo xho:xh
-ydd:yi yid:yi yor:yo zho:zh zsm:ms zul:zu
-"""
-_SHORTER = dict(pair.split(":") for pair in _TWO_LETTERS.split())
-
 
 def plain(label: str) -> str:
     """A model's label as lid.176 would write it: ``__label__zh`` and GlotLID's ``__label__cmn_Hani`` are ``zh``."""
     name = label.removeprefix("__label__")
     code, mark, script = name.partition("_")
-    return _SHORTER.get(code, code) if mark and len(script) == 4 else name
+    return two_letters(code) if mark and len(script) == 4 else name
 
 
 class Identifier(Protocol):

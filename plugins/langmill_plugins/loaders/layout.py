@@ -1,0 +1,186 @@
+"""The fields that a set's records must have, and what to say when a set comes in another layout.
+
+A record without a field that others have is a reject. A field that no record has is another matter: the set was published anew,
+or the recipe names the wrong field, and thousands of rejects would hide that.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langmill.api import MissingInput, RecipeError
+
+if TYPE_CHECKING:
+    from .records import Entry
+
+FIRST = 1000  # records of a file among which a needed field must be
+MISSING = object()
+# What published sets call the same thing; the nearest name is looked for among these before it is looked for by spelling.
+USUAL: tuple[tuple[str, ...], ...] = (
+    ("question", "query", "instruction", "input", "prompt", "problem_text", "qtext", "stem", "sent1", "问题"),
+    ("answer", "answer_idx", "cop", "ra", "correct_answers", "final_decision", "output", "response", "completion", "label", "答案"),
+    ("options", "choices", "answers", "option", "endings"),
+    ("messages", "conversations", "conversation", "dialogue", "turns", "data"),
+    ("text", "content", "passage", "abstract", "document", "body"),
+    ("explanation", "rationale", "exp", "cot", "long_answer", "reason", "解析"),
+    ("context", "contexts", "passage", "background"),
+    ("id", "qid", "problem_id", "pairid", "pubid", "realidx", "idx"),
+    ("language", "lang", "language_code"),
+)  # fmt: skip
+
+
+class Need(NamedTuple):
+    """A field that records must have: one of ``names``. ``option`` is the word of the recipe that names it, empty where a
+    loader knows its set's fields itself."""
+
+    option: str
+    names: tuple[str, ...]
+
+
+def find(value: Any, name: str, default: Any = None) -> Any:
+    """A field of an object. ``choices.text`` is the field ``text`` of the object, or of each in the list, that is the field
+    ``choices``; a field whose own name holds the full stop comes first."""
+    if not isinstance(value, dict):
+        return default
+    if name in value:
+        return value[name]
+    if "." not in name:
+        return default
+    head, _, rest = name.partition(".")
+    inner = value.get(head, MISSING)
+    if inner is MISSING:
+        return default
+    if isinstance(inner, list):
+        found = [find(item, rest, MISSING) for item in inner]
+        return default if found and all(item is MISSING for item in found) else [_no(item) for item in found]
+    return None if inner is None else find(inner, rest, default)
+
+
+def _no(item: Any) -> Any:
+    return None if item is MISSING else item
+
+
+class Layout:
+    """Watches the records of one source for the fields they need (``needs``) and for those that the recipe names although they
+    need not be there (``named``: option to field)."""
+
+    def __init__(self, place: str, needs: Sequence[Need], named: Mapping[str, str]):
+        self.place, self.needs, self.named = place, tuple(needs), dict(named)
+        self.there: dict[str, None] = {}  # fields met, in their order
+
+    def checked(self, entries: Iterable[Entry], file: str) -> Iterator[Entry]:
+        """The records of a file, held back until each needed field was met once. Raises RecipeError when the first records
+        all lack one."""
+        lacking, held, records = self.needs, list[Any](), 0
+        stream = iter(entries)
+        while lacking and len(held) < FIRST:
+            try:
+                entry = next(stream)
+            except StopIteration:
+                break
+            except MissingInput:
+                if records:
+                    break  # that the file is cut off is the smaller trouble
+                yield from held
+                raise
+            held.append(entry)
+            if isinstance(entry.value, dict):
+                records += 1
+                self._meet(entry.value)
+                lacking = tuple(need for need in lacking if not _met(entry.value, need))
+        if lacking and records:
+            counted = "the only record has not" if records == 1 else f"none of the first {records:,} records has"
+            raise RecipeError(self._told(lacking, f"{file}: {counted} the field"))
+        yield from held
+        for entry in stream:
+            if not self.named:
+                yield entry
+                break
+            if isinstance(entry.value, dict):
+                self._meet(entry.value)
+            yield entry
+        yield from stream
+
+    def done(self) -> None:
+        """After the last file. Raises RecipeError when no record of the source had a field that the recipe names."""
+        if self.named and self.there:
+            option, name = next(iter(self.named.items()))
+            raise RecipeError(
+                f"{self.place}.{option}: no record has the field '{name}'. Fields there: {_listed(self.there)}. "
+                f"{self._advice(Need(option, (name,)))}, or take {option} out"
+            )
+
+    def _meet(self, value: dict[str, Any]) -> None:
+        for name in value:
+            self.there.setdefault(str(name))
+        for option in [option for option, name in self.named.items() if find(value, name, MISSING) is not MISSING]:
+            del self.named[option]
+
+    def whole(self, document: dict[str, Any], file: str) -> None:
+        """A file that is one document, and no list of records. Raises RecipeError when it lacks a field."""
+        self._meet(document)
+        if lacking := [need for need in self.needs if not _met(document, need)]:
+            raise RecipeError(self._told(lacking, f"{file}: has no"))
+
+    def _told(self, lacking: Sequence[Need], found: str) -> str:
+        fields = "; ".join(" or ".join(f"'{name}'" for name in need.names) for need in lacking)
+        start = f"{self.place}: {found} {fields}. Fields there: {_listed(self.there)}. "
+        if lacking[0].option:
+            return f"{start}{'; '.join(dict.fromkeys(self._advice(need) for need in lacking))}"
+        near = [(need.names[0], self._nearest(need)) for need in lacking]
+        hints = "".join(f"The nearest to '{name}' is '{found}'. " for name, found in near if found)
+        return (
+            f"{start}{hints}This is not the layout that the loader knows: if the set was published anew, read it with use: table and "
+            "say which field holds what (recipes/hub.md has examples); if this is another set's file, narrow path:"
+        )
+
+    def _advice(self, need: Need) -> str:
+        if need.option == "language_field":
+            return "Type language: and the code of the set's language, such as en"
+        found = self._nearest(need)
+        if found and need.option in ("question", "answer") and found in USUAL[3]:
+            return f"Type messages: {found}"
+        if found:
+            return f"Type {need.option}: {found}"
+        if need.option == "options":
+            return "Type options: and the fields that hold them; files with fewer options than others are a source of their own"
+        return f"None of them looks like it: type {need.option}: and the field that holds it"
+
+    def _nearest(self, need: Need) -> str:
+        """A field that may be meant, empty when none is near."""
+        taken = {name for other in self.needs for name in other.names if name in self.there}
+        free = [name for name in self.there if name and name not in taken]
+        if need.option == "options" and (columns := _lettered(free)):
+            return f"[{', '.join(columns)}]"
+        folded = {name.casefold(): name for name in reversed(free)}
+        for name in (need.option, *need.names):
+            known = next((group for group in USUAL if name.casefold() in group), ())
+            for other in (name.casefold(), *known):
+                if other in folded:
+                    return folded[other]
+        spelt = [close for name in need.names for close in difflib.get_close_matches(name.casefold(), folded, 1, 0.6)]
+        return folded[spelt[0]] if spelt else ""
+
+
+def _met(value: dict[str, Any], need: Need) -> bool:
+    return any(find(value, name, MISSING) is not MISSING for name in need.names)
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [name[:40] for name in names if name]
+    return ", ".join(shown[:30]) + (f" and {len(shown) - 30} more" if len(shown) > 30 else "")
+
+
+def _lettered(names: Iterable[str]) -> list[str]:
+    """Columns that look like one option each: opa, opb, opc; A, B, C; answer_a, answer_b; 1, 2, 3."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name[:-1], []).append(name)
+    for group in sorted(groups.values(), key=len, reverse=True):
+        ends = [name[-1].casefold() for name in group]
+        if len(ends) > 1 and ends[0] in "a01" and all(ord(b) - ord(a) == 1 for a, b in pairwise(ends)):
+            return group
+    return []
