@@ -21,7 +21,6 @@ from langmill.api import (
     Exporter,
     Filter,
     Loader,
-    MissingInput,
     Pack,
     Part,
     Stage,
@@ -29,6 +28,7 @@ from langmill.api import (
 )
 from langmill.errors import Fault, RecipeError, nearest
 from langmill.parts.contexts import EVAL, held_against
+from langmill.recipe.absent import Absent, absent
 from langmill.recipe.dataset_plan import DatasetPlan, StepKind, StepPlan, against_faults, benchmarks_of, gate
 from langmill.recipe.file import Recipe, RecipeFile, draft_recipe
 from langmill.recipe.registry import OTHERS, Registry, plugin_file
@@ -71,20 +71,14 @@ class Assembly:
         """What the part at a place of the recipe is handed."""
         return Context(place, self.recipe.seed, self.packs, self.file.folder, self.data_dir, offline)
 
-    def absent(self) -> list[str]:
-        """A line for each source that is not there, and for each file that a step is told to read, in the recipe's order."""
-        parts: list[tuple[str, Loader | Filter | Augmenter]] = [
-            (f"sources.{name}", loader) for name, loader in self.sources.items()
-        ]
+    def absent(self) -> tuple[Absent, ...]:
+        """Each source that is not there, and each file that a step is told to read and that is not, in the recipe's order."""
         steps = [step for plan in self.datasets.values() for step in plan.steps]
-        parts += [(step.place, step.part) for step in steps]
-        lines = []
-        for place, part in parts:
-            try:
-                part.files(self.context(place))
-            except MissingInput as error:
-                lines.append(str(error))
-        return lines
+        parts: list[tuple[str, Loader | Filter | Augmenter]] = [
+            *((f"sources.{name}", loader) for name, loader in self.sources.items()),
+            *((step.place, step.part) for step in steps),
+        ]
+        return tuple(absent((place, part, self.context(place)) for place, part in parts))
 
     def unready(self, *, offline: bool = False) -> list[str]:
         """A line for each thing that training lacks on this machine, as far as its trainer can tell before it begins."""
