@@ -18,7 +18,6 @@ from langmill.api import (
     Drop,
     Field,
     Mark,
-    MissingInput,
     Pack,
     Prompt,
     Row,
@@ -28,12 +27,12 @@ from langmill.api import (
 )
 from langmill_plugins.augmenters.agreement import Agreement
 from langmill_plugins.augmenters.candidates import Candidate
+from langmill_plugins.augmenters.glossed import Glossaries
 from langmill_plugins.augmenters.guarded import BACK, Guarded
 from langmill_plugins.augmenters.options import Guards, Terms, watched
 from langmill_plugins.augmenters.replies import JSON, Answer, Maybe, Option, Pair, Question, Reply, single_turn
 
 if TYPE_CHECKING:
-    from langmill_plugins.guards.glossaries import Glossary
     from langmill_plugins.guards.pairs import Piece
 
 Letter = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4)]
@@ -201,7 +200,7 @@ class Translate(Guarded):
         None, description="hold a translation against further ones, or against one back into its language"
     )
 
-    _glossaries: dict[tuple[str, str], Glossary] = PrivateAttr(default_factory=dict)
+    _glossaries: Glossaries = PrivateAttr(default_factory=Glossaries)
 
     def takes(self, row: Row) -> bool:
         """An original that has somewhere to go."""
@@ -222,7 +221,7 @@ class Translate(Guarded):
         assert isinstance(row.body, Chat | Choice)
         step, task = f"translate.{code}", _Task(row.body, context.pack(row.language), context.pack(code))
         prompt, schema = task.question()
-        glossary = self._glossary(context, row.language, code)
+        glossary = self._glossaries.of(self.guards.glossary, context, row.language, code)
 
         def read(said: Any) -> list[Candidate]:
             new = task.made(said)
@@ -282,30 +281,8 @@ class Translate(Guarded):
     def files(self, context: Context) -> list[Path]:
         """The glossary, when there is one. Raises MissingInput when it is not there, can not be read, or has nothing for any pair of
         languages."""
-        found = super().files(context)
-        if self.guards.glossary is None:
-            return found
         pairs = [(source, target) for target in self.into for source in context.languages if source != target]
-        if not any(len(self._glossary(context, *pair) or ()) for pair in pairs):
-            told = ", ".join(f"{source}-{target}" for source, target in pairs)
-            raise MissingInput(f"{context.place}.guards.glossary: '{self.guards.glossary}' has no term for {told}")
-        return [*found, context.path(self.guards.glossary)]
-
-    def _glossary(self, context: Context, source: str, target: str) -> Glossary | None:
-        """The terms of a pair of languages, read once. Raises MissingInput."""
-        if self.guards.glossary is None:
-            return None
-        if (source, target) not in self._glossaries:
-            from langmill_plugins.guards.glossaries import Glossary
-
-            place, path = f"{context.place}.guards.glossary", context.path(self.guards.glossary)
-            if not path.is_file():
-                raise MissingInput(f"{place}: nothing at '{self.guards.glossary}' ({path})")
-            try:
-                self._glossaries[source, target] = Glossary.read(path, source, target)
-            except MissingInput as error:
-                raise MissingInput(f"{place}: {error}") from None
-        return self._glossaries[source, target]
+        return [*super().files(context), *self._glossaries.files(self.guards.glossary, context, pairs)]
 
     def answer_size(self, row: Row, language: str, context: StepContext) -> tuple[float, float]:
         """The row's own length, as its language and the other one take room."""

@@ -167,10 +167,17 @@ def explained(
 
 
 def answered(
-    texts: Sequence[tuple[str, str]], passage: str, pack: Pack, on: Collection[str], asked: Asked, support: float
+    texts: Sequence[tuple[str, str]],
+    passage: str,
+    pack: Pack,
+    on: Collection[str],
+    asked: Asked,
+    support: float,
+    home: Pack | None = None,
 ) -> list[list[Drop]]:
     """What is wrong with each of some questions and their answers, beside the passage that they are made from. ``support``: the
-    least share of a pair's terms that the passage has too; 0 asks for none."""
+    least share of a pair's terms that the passage has too; 0 asks for none. ``home``: the pack of the passage's language where it is
+    not theirs."""
     by_text = worded([text for pair in texts for text in pair], pack, on, asked)
     compared, seen = bool({"numbers", "units"}.intersection(on)), set[str]()
     found: list[list[Drop]] = []
@@ -187,13 +194,19 @@ def answered(
         whole = f"{question} {answer}"  # on one line: at the beginning of one, numbers may count the lines of a list
         if not UNREADABLE & {drop.reason for drop in drops}:
             if compared:
-                known = read(passage, pack)
+                known = read(passage, home or pack)
                 said = _once(_stated(read(whole, pack), len(read(question, pack).text)))
                 changed = changed_numbers(said, known, numbers="numbers" in on, units="units" in on, added=False)
                 drops += _called(_within(changed, said, known), ("the pair", "the passage"))
             drops += claims.unsupported(whole, passage, pack, support)
         found.append(drops)
     return found
+
+
+def strange_terms(answer: str, passage: str, glossary: Glossary) -> list[Drop]:
+    """Terms of an answer that its passage, in another language, does not have. ``glossary``: from the answer's language."""
+    found = glossary.missing(answer, passage)
+    return [fault._replace(detail=fault.detail.replace("in the translation", "in the passage")) for fault in found]
 
 
 def alike(one: str, other: str, pack: Pack, called: tuple[str, str]) -> tuple[float, list[Drop]]:
