@@ -85,6 +85,12 @@ class AdapterStage(Stage):
         description="times the stage's epochs, by source, e.g. {sft: 3}; of 0.5, half of the examples come",
     )
     languages: Balance = Field(default_factory=Balance, description="how often each language comes")
+    tokens: int | None = Field(
+        None,
+        ge=1,
+        description="in place of epochs: as many passes over the data, or such a part of one, as come to so many tokens read, "
+        "padding not counted, to within one example; for stages that are to cost the same",
+    )
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
     optimizer: Literal["adamw", "adamw_8bit"] = Field("adamw", description="adamw_8bit (bitsandbytes): on a GPU")
     eval_steps: int | None = Field(
@@ -118,10 +124,15 @@ class AdapterTrainer(Trainer):
 
     def decides(self, stage: AdapterStage) -> dict[str, dict[str, Any]]:
         """The options that a stage's weights depend on. Of the base its identity counts and not its name; processes share steps
-        whose sums stay the same; and it changes no weight how often one is kept or looked at."""
+        whose sums stay the same, as those of micro-batches are; and it changes no weight how often one is kept or looked at."""
         return {
             "trainer": self.model_dump(mode="json", exclude={"base", "processes", "report_to"}),
-            "stage": stage.model_dump(mode="json", exclude={"save_steps", "eval_rows", "eval_steps"}),
+            "stage": {
+                **stage.model_dump(
+                    mode="json", exclude={"batch", "accumulate", "save_steps", "eval_rows", "eval_steps"}
+                ),
+                "width": stage.width,
+            },
         }
 
     def beyond(self, longest: object) -> str:
@@ -161,6 +172,12 @@ class AdapterTrainer(Trainer):
 
     def _faults(self, stage: AdapterStage, start: AdapterStage | None) -> Iterator[tuple[str, str]]:
         """``start``: the stage it starts from; None where it is the base, or no earlier stage."""
+        for other in ("epochs", "max_steps"):
+            if stage.tokens is not None and getattr(stage, other) is not None and other in stage.model_fields_set:
+                yield (
+                    other,
+                    f"tokens: {stage.tokens} says how long this stage goes on, and so does {other}: leave one out",
+                )
         if stage.weights and stage.sampler != "priority":
             yield "weights", "weights are for sampler: priority, and this stage shuffles: add that, or leave them out"
         if stage.accumulate % self.processes:

@@ -26,7 +26,9 @@ class PeftTrainer(LocalTrainer):
 
         return run_stage(job, self, self._build, "peft")
 
-    def _build(self, stage: AdapterStage, weights: Path, base: Any, goes_on: Path | None, seed: int) -> Any:
+    def _build(
+        self, stage: AdapterStage, weights: Path, base: Any, goes_on: Path | None, seed: int, keeps: bool = False
+    ) -> Any:
         import torch
         from peft import get_peft_model
 

@@ -53,13 +53,16 @@ class UnslothTrainer(LocalTrainer):
         elif find_spec("unsloth") is None:
             yield str(missing_package("train.use: unsloth", "unsloth", "unsloth"))
 
-    def _build(self, stage: AdapterStage, weights: Path, base: Any, goes_on: Path | None, seed: int) -> Any:
+    def _build(
+        self, stage: AdapterStage, weights: Path, base: Any, goes_on: Path | None, seed: int, keeps: bool = False
+    ) -> Any:
         from peft import PeftConfig
         from unsloth import FastLanguageModel
 
         from langmill_plugins.trainers.weights.adapters import WEIGHTS, load_weights
 
         lora = self.lora_of(stage)
+        again: bool | str = False if keeps else "unsloth"
         # The tokenizer it returns is not used: rows are tokens already, the same ones that peft would get.
         model, _ = FastLanguageModel.from_pretrained(
             model_name=str(weights),
@@ -68,7 +71,7 @@ class UnslothTrainer(LocalTrainer):
             load_in_4bit=self.four_bit(stage),
             full_finetuning=lora is None,
             float32_mixed_precision=lora is None or None,  # all weights: float32, or small steps are rounded away
-            use_gradient_checkpointing="unsloth",
+            use_gradient_checkpointing=again,
             use_exact_model_name=True,  # or it takes a pre-quantised copy from the hub
             trust_remote_code=False,
             local_files_only=True,
@@ -86,7 +89,7 @@ class UnslothTrainer(LocalTrainer):
             lora_dropout=lora.dropout,
             target_modules=layers,
             bias="none",
-            use_gradient_checkpointing="unsloth",
+            use_gradient_checkpointing=again,
             random_state=seed,
         )
         if goes_on:

@@ -96,6 +96,9 @@ def counted(
         if (part := rates[key] % 1) and rates[key]:  # which ones come once more is left to chance
             number = sum(weight for weight, _ in group.high)
             apart += (spread * sums[1] / (number * rates[key])) ** 2 * number * part * (1 - part)
+    if stage.tokens is not None and all(tokens):  # as many passes as that takes, to within an example
+        examples = [many * stage.tokens / of for many, of in zip(examples, tokens, strict=True)]
+        tokens, apart = [float(stage.tokens)] * 2, 0.0
     width = math.sqrt(apart)
     every = [one for group in groups.values() for _, one in (*group.low, *group.high)]
     longest = max((one.tokens for one in every), default=0.0)
@@ -115,7 +118,7 @@ def counted(
 
 def steps_of(trainer: AdapterTrainer, stage: AdapterStage, what: Counted, packed: bool) -> Reach:
     """Optimiser steps: so many examples each, packed or not; but a packed step has a whole line at least."""
-    width = stage.batch * stage.accumulate
+    width = stage.width
     most = stage.max_steps or math.inf
     ends = [math.ceil(end / width - 1e-6) for end in what.examples]
     if packed:
@@ -126,7 +129,7 @@ def steps_of(trainer: AdapterTrainer, stage: AdapterStage, what: Counted, packed
 
 def lines_a_step(stage: AdapterStage, mean: float, size: int) -> float:
     """How many packed lines of ``size`` tokens an average step takes, its examples being ``mean`` tokens long on the average."""
-    return max(1.0, stage.batch * stage.accumulate * mean / (size * FULL))
+    return max(1.0, stage.width * mean / (size * FULL))
 
 
 def _rates(stage: AdapterStage, groups: Mapping[tuple[str, str], _Group]) -> dict[tuple[str, str], float]:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from langmill.api import Reach
@@ -94,6 +95,19 @@ def ram() -> int | None:
         except (OSError, ValueError):
             continue
     return min(sizes, default=None)
+
+
+def free_ram() -> int | None:
+    """Memory that the machine, or the container, could give away now without a program being stopped for it."""
+    sizes = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        sizes.append(int(lines["MemAvailable"].split()[0]) << 10)
+    folder = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):
+        sizes.append(int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text()))
+    return min(sizes, default=ram())
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,9 @@ PROGRAM = {
     True: 0.7e9,
     False: 0.6e9,
 }  # on a GPU: CUDA's context and workspaces; on a CPU: Python with PyTorch and the others
+#: Logits that are there at once, on a GPU and on a CPU: the loop's loss takes a chunk of tokens after another.
+CHUNK = {True: 1 << 27, False: 1 << 24}
+LEAST_CHUNK = 16  # tokens, however large the vocabulary is
 BESIDE = 1.5  # gradients and what is thrown away at once, beside what a layer keeps
 SPLIT = 1.1  # a GPU's pool of memory falls into pieces
 # The C library keeps the gaps between small tensors: of a few that are freed in turn with adapters, as much again (measured:
@@ -35,7 +38,8 @@ HEAP = {True: 1.9, False: 1.1}
 @dataclass(frozen=True)
 class Setting:
     """What decides the memory of a stage. ``line``: tokens of the longest line of a batch; ``answers``: share of its tokens that
-    carry loss; ``processes`` matters where they share one memory, on a CPU."""
+    carry loss; ``processes`` matters where they share one memory, on a CPU; ``keeps``, on a GPU: layers keep what the way back
+    needs, instead of their input alone, from which they are computed again."""
 
     gpu: bool
     four_bit: bool
@@ -46,6 +50,7 @@ class Setting:
     answers: float
     eight_bit_optimiser: bool = False
     processes: int = 1
+    keeps: bool = False
 
     @property
     def held(self) -> str:
@@ -98,8 +103,8 @@ def activations(shape: Shape, how: Setting) -> float:
     kept, logits = _kept(shape, how), _logits(shape, how)
     if not how.gpu:
         return (tokens * shape.layers * kept + logits) * HEAP[how.lora is not None]
-    inputs = tokens * shape.layers * shape.hidden * (2.0 if how.lora else 4.0)
-    layer = tokens * kept * BESIDE + (2.0 * shape.largest if how.four_bit else 0.0)
+    inputs = tokens * shape.layers * (shape.hidden * (2.0 if how.lora else 4.0) if not how.keeps else kept)
+    layer = tokens * kept * (BESIDE - how.keeps) + (2.0 * shape.largest if how.four_bit else 0.0)
     copies = 0.0 if how.lora else 2.0 * shape.linear  # in 16 bits, while autocast is on
     return (inputs + max(layer, logits) + copies) * SPLIT
 
@@ -119,9 +124,19 @@ def _kept(shape: Shape, how: Setting) -> float:
 
 
 def _logits(shape: Shape, how: Setting) -> float:
-    """The last layer's output where some line of the batch carries loss, in 16 bits on a GPU (the loop's own autocast makes no
-    float32 of it); where this line carries loss a copy of that, one in float32, and log-probabilities."""
+    """The last layer, where this token carries loss: its input and what goes back to it; and of a chunk of tokens at a time its
+    output, a slope in 16 bits on a GPU, and one copy in float32. Of a model whose logits are capped or scaled all are there at
+    once: the output where some line of the batch carries loss, a copy of it, one in float32, and log-probabilities."""
     tokens = how.batch * how.line
+    if shape.plain_head:
+        wide = 2.0 if how.gpu else 4.0
+        chunk = min(tokens * how.answers, max(LEAST_CHUNK, CHUNK[how.gpu] // shape.vocabulary))
+        layer = 0.0 if how.lora else shape.vocabulary * shape.hidden * (wide + 4.0)  # a copy of it, and its own slope
+        return (
+            chunk * shape.vocabulary * (8.0 if how.gpu else 4.0)
+            + tokens * how.answers * shape.hidden * 2 * wide
+            + layer
+        )
     some = 1 - (1 - how.answers) ** how.batch if how.packed else how.answers
     return shape.vocabulary * tokens * ((2.0 if how.gpu else 4.0) * some + (10.0 if how.gpu else 8.0) * how.answers)
 

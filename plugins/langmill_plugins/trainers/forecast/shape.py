@@ -22,6 +22,8 @@ from langmill_plugins.trainers.weights.base_model import find_base, weight_files
 MOST_HEADER = 100_000_000  # bytes: the safetensors library refuses a longer header as well
 LAYER = re.compile(r"\.(\d+)\.")
 NO_PARAMETER = ("inv_freq", "masked_bias", "rotary_emb.cos_cached", "rotary_emb.sin_cached")
+HEAD_ON_TOP = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+"""What a configuration calls that which comes after the last layer."""
 EMBEDDINGS = ("embed", "embd", "wte", "wpe", "lm_head", "output")
 GGUF_NAMES = {"attn_q": "q_proj", "attn_k": "k_proj", "attn_v": "v_proj", "attn_output": "o_proj"}
 GGUF_NAMES |= {"ffn_gate": "gate_proj", "ffn_up": "up_proj", "ffn_down": "down_proj"}
@@ -52,7 +54,8 @@ class Linear(NamedTuple):
 class Shape:
     """A causal language model's sizes. ``linears`` are the layers that NF4 and adapters are for; ``hidden`` to ``kv`` are widths
     of what a token is inside (``queries`` and ``kv`` over all heads); ``norms`` is what the norms of one layer read, in values a
-    token; ``gated``: whether the feed-forward part has a gate."""
+    token; ``gated``: whether the feed-forward part has a gate; ``plain_head``: whether the last layer's output is the logits, neither
+    capped nor scaled."""
 
     parameters: int
     linears: tuple[Linear, ...]
@@ -65,6 +68,7 @@ class Shape:
     heads: int
     norms: int
     gated: bool
+    plain_head: bool = True
 
     @cached_property
     def linear(self) -> int:
@@ -113,7 +117,7 @@ def shape_of(folder: Path) -> Shape:
         tensors |= safetensors_header(path)
     if config.get("tie_word_embeddings", False):
         tensors = {name: size for name, size in tensors.items() if not name.endswith("lm_head.weight")}
-    return _shape({**config, **config.get("text_config", {})}, tensors)
+    return shape_from({**config, **config.get("text_config", {})}, tensors)
 
 
 def shape_of_gguf(file: Path) -> Shape:
@@ -121,7 +125,7 @@ def shape_of_gguf(file: Path) -> Shape:
     facts, tensors = gguf_header(file)
     kind = facts["general.architecture"]
     config = {key: facts[f"{kind}.{name}"] for key, name in GGUF_KEYS.items() if f"{kind}.{name}" in facts}
-    return _shape(config, tensors)
+    return shape_from(config, tensors)
 
 
 def safetensors_header(path: Path) -> dict[str, tuple[int, ...]]:
@@ -134,7 +138,8 @@ def safetensors_header(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(facts["shape"]) for name, facts in header.items() if name != "__metadata__"}
 
 
-def _shape(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Shape:
+def shape_from(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Shape:
+    """From a configuration and the shapes of all tensors by name, as transformers or GGUF calls them."""
     tensors = {name: size for name, size in tensors.items() if not name.endswith(NO_PARAMETER)}
     layered = {name: size for name, size in tensors.items() if LAYER.search(name) and name.endswith(".weight")}
     linears = tuple(
@@ -169,6 +174,7 @@ def _shape(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) ->
         heads=heads,
         norms=sum(narrow.get(name, hidden) for name in first),
         gated=any("gate" in each.short for each in linears),
+        plain_head=not any(config.get(name) for name in HEAD_ON_TOP),
     )
 
 

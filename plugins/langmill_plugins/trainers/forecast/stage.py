@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from langmill.api import Context, Reach, Room, RowAhead, Stage, StageForecast
+from langmill_plugins.trainers.forecast.choosing import batches, chosen, of_batch
 from langmill_plugins.trainers.forecast.counting import Counted, counted, lines_a_step, steps_of
 from langmill_plugins.trainers.forecast.devices import CARD_SIZES, GB, SHOWN, USABLE, here, rate, seconds
 from langmill_plugins.trainers.forecast.memory import Setting, memory, trained_parameters
@@ -42,7 +43,7 @@ def setting(
     """What decides a stage's memory on a kind of device, from the tokens of its ``longest`` and of its ``mean`` example."""
     lora = trainer.lora_of(stage)
     said = stage.quantize or trainer.quantize
-    lines = float(stage.batch)
+    lines = 1.0 if stage.batch == "auto" else float(stage.batch)
     if packed:  # where a step happens to get more of the long examples, it has more lines
         usual = lines_a_step(stage, mean, trainer.max_tokens)
         lines = min(lines, usual + 2 * math.sqrt(usual))
@@ -98,7 +99,15 @@ def _room(
     name: str,
     total: int | None,
 ) -> Room:
-    how = setting(trainer, stage, gpu, packs(stage, gpu), what.longest, what.mean, what.answers)
+    sizes = batches(trainer, stage)
+    ways = [
+        (size, setting(trainer, of_batch(stage, size), gpu, packs(stage, gpu), what.longest, what.mean, what.answers))
+        for size in sizes
+    ]
+    how = ways[-1][1]  # what it takes at least, where the device is not known
+    if shape is not None and total:
+        found = chosen(shape, ways, total)
+        stage, how = of_batch(stage, found.batch), replace(dict(ways)[found.batch], keeps=found.keeps)
     steps = steps_of(trainer, stage, what, how.packed)
     if shape is None:
         size = named_size(trainer.base)
@@ -112,9 +121,7 @@ def _room(
     change: tuple[str, ...] = ()
     most = total * USABLE if total else CARD_SIZES[-1] * GB * USABLE if gpu else math.inf
     if need > most:
-        change = tuple(
-            f"{words}: {size / GB:.1f} GB" for words, size in advice(shape, how, stage.batch * stage.accumulate, most)
-        )
+        change = tuple(f"{words}: {size / GB:.1f} GB" for words, size in advice(shape, how, stage.width, most))
     card = name if total else SHOWN[cards[0]] if cards else ""
     speed = rate(card, gpu) if total or card else None
     took = _seconds(shape, how, trainer, stage, what, steps, speed) if speed else None
@@ -127,7 +134,7 @@ def _seconds(
     """Operations of all tokens, over what the device does. Of each parameter of a linear layer and token: 2 forward, 2 back
     through the activations, 2 for the weights' own gradients where all are trained, and 2 to compute a layer again where it
     was not kept, on a GPU. The last layer is asked for answers alone."""
-    again = 2 if how.gpu else 0
+    again = 2 if how.gpu and not how.keeps else 0
     each = 4 + again + (0 if how.lora else 2)
     drawn = [end * (min(1.0, most / all_) if all_ else 1.0) for end, most, all_ in zip(
         what.tokens, steps, steps_of(trainer, stage.model_copy(update={"max_steps": None}), what, how.packed), strict=True
@@ -136,7 +143,7 @@ def _seconds(
     a_token += (2 * each) * shape.layers * shape.queries * how.line / 2  # scores and sums of attention, both ways
     micros = stage.accumulate
     if how.packed:
-        micros = math.ceil(lines_a_step(stage, what.mean, trainer.max_tokens) / stage.batch)
+        micros = math.ceil(lines_a_step(stage, what.mean, trainer.max_tokens) / how.batch)
     ends = [
         seconds(work * a_token, number * micros * shape.layers, speed * trainer.processes, how.gpu)
         for work, number in zip(drawn, steps, strict=True)

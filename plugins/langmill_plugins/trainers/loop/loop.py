@@ -24,6 +24,7 @@ from typing import Any
 
 from langmill.api import FactoryError
 from langmill_plugins.trainers.loop.batches import Layout, collate
+from langmill_plugins.trainers.loop.chunked import halves_of
 from langmill_plugins.trainers.loop.log import TrainLog
 from langmill_plugins.trainers.loop.losses import answer_loss, dev_loss
 from langmill_plugins.trainers.loop.memory import Memory
@@ -33,6 +34,8 @@ from langmill_plugins.trainers.options import AdapterStage
 from langmill_plugins.trainers.order.steps import Steps
 from langmill_plugins.trainers.tokens.examples import NO_LOSS, Examples
 from langmill_plugins.trainers.weights import checkpoints
+
+AGAIN = {"use_reentrant": False}  # how a layer is computed again
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ class Course:
         """The folder of the checkpoints."""
         return self.folder / "checkpoints"
 
+    @property
+    def batch(self) -> int:
+        """Examples or lines of a micro-batch, before it was ever cut in two."""
+        assert self.stage.batch != "auto"
+        return self.stage.batch
+
     def tokens_at(self, step: int) -> int:
         """Tokens (padding not counted) of the step, counted from 0."""
         return int(self.examples.lengths[self.steps.examples_of(step)].sum())
@@ -72,7 +81,7 @@ class Course:
 
     def dev_loss(self, loop: Any) -> float | None:
         """The loss on the validation set, in batches that the stage's own have shown to fit."""
-        batch = max(1, self.stage.batch >> self.memory.halvings)
+        batch = max(1, self.batch >> self.memory.halvings)
         return dev_loss(loop, self.dev, batch, self.pad, self.ranks)
 
     def smaller(self) -> Course | None:
@@ -95,7 +104,7 @@ def make_loop(model: Any, course: Course) -> Any:
     from transformers import PrinterCallback, Trainer
 
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    narrow = "logits_to_keep" in inspect.signature(plain.forward).parameters
+    narrow = (course.own_loss and halves_of(model)) or "logits_to_keep" in inspect.signature(plain.forward).parameters
     stage, ranks = course.stage, course.ranks
 
     class Loop(Trainer):  # type: ignore[misc]
@@ -135,7 +144,7 @@ def make_loop(model: Any, course: Course) -> Any:
                 model.zero_grad(set_to_none=True)
                 gc.collect()
                 torch.cuda.empty_cache()
-                self.course = halved(self.course, inputs, told)
+                self.course = lighter(self.course, model, inputs, told)
             ranks.add_gradients(self.trained())
             return torch.tensor(ranks.added_up([float(loss)], loss.device)[0], device=loss.device)
 
@@ -198,6 +207,23 @@ def make_loop(model: Any, course: Course) -> Any:
     return loop
 
 
+def lighter(course: Course, model: Any, step: int, told: str) -> Course:
+    """The course after memory ran out in a step (from 0): layers that kept what the way back needs are computed again from there on,
+    which ``model`` is told; where they are already, the course is :func:`halved`."""
+    if not course.memory.keeps:
+        return halved(course, step, told)
+    less = replace(course, memory=replace(course.memory, keeps=False))
+    less.memory.write(course.folder)
+    if course.ranks.of > 1:
+        os._exit(OUT_OF_MEMORY)
+    if hasattr(model, "for_training"):  # unsloth's own switch
+        model.for_training(use_gradient_checkpointing=True)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=AGAIN)
+    course.log.note(f"{course.stage.name}: memory ran out in step {step + 1}; from here on layers are computed twice")
+    return less
+
+
 def halved(course: Course, step: int, told: str) -> Course:
     """The course after memory ran out in a step (from 0): the same steps in micro-batches of half the size.
 
@@ -214,7 +240,7 @@ def halved(course: Course, step: int, told: str) -> Course:
     if course.ranks.of > 1:
         os._exit(OUT_OF_MEMORY)
     course.log.note(
-        f"{stage.name}: memory ran out in step {step + 1}; from here on its batches of {stage.batch} come in parts, halved "
+        f"{stage.name}: memory ran out in step {step + 1}; from here on its batches of {course.batch} come in parts, halved "
         f"{smaller.memory.halvings} time(s): same rows, same sums, less at once"
     )
     return smaller
@@ -271,7 +297,7 @@ def _arguments(course: Course) -> Any:
     stage, steps = course.stage, len(course.steps)
     gpu = torch.cuda.is_available()
     made = TrainingArguments(
-        output_dir=str(course.checkpoints), max_steps=steps, per_device_train_batch_size=stage.batch,
+        output_dir=str(course.checkpoints), max_steps=steps, per_device_train_batch_size=course.batch,
         gradient_accumulation_steps=1, learning_rate=stage.learning_rate, lr_scheduler_type=stage.schedule,
         warmup_steps=warm_steps(stage.warmup, steps), weight_decay=stage.weight_decay, max_grad_norm=1.0,
         optim="adamw_bnb_8bit" if stage.optimizer == "adamw_8bit" else "adamw_torch",
@@ -279,8 +305,9 @@ def _arguments(course: Course) -> Any:
         report_to=list(course.report_to) or "none", run_name=stage.name, disable_tqdm=True, use_cpu=not gpu,
         # A loss of our own brings its own autocast: accelerate's would copy all logits to float32.
         bf16=gpu and not course.own_loss,
-        ddp_backend="gloo" if course.ranks.of > 1 and not gpu else None, gradient_checkpointing=gpu and course.own_loss,
-        gradient_checkpointing_kwargs={"use_reentrant": False}, remove_unused_columns=False,
+        ddp_backend="gloo" if course.ranks.of > 1 and not gpu else None,
+        gradient_checkpointing=gpu and course.own_loss and not course.memory.keeps,
+        gradient_checkpointing_kwargs=AGAIN, remove_unused_columns=False,
         dataloader_pin_memory=False, seed=course.seed_for(stage.name, "loop"),
     )  # fmt: skip
     # Of several GPUs in sight a process takes one; transformers would deal each batch out to all of them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langmill_plugins.trainers.loop.batches import collate
+from langmill_plugins.trainers.loop.chunked import Halves, summed_loss
 from langmill_plugins.trainers.loop.ranks import Ranks
 from langmill_plugins.trainers.tokens.examples import NO_LOSS, Examples
 
@@ -16,15 +17,22 @@ def mixed(device: Any) -> Any:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def answer_loss(model: Any, inputs: dict[str, Any], narrow: bool) -> Any:
+def answer_loss(model: Any, inputs: dict[str, Any], narrow: bool | Halves) -> Any:
     """Summed negative log-probability (nats) of the tokens that carry loss.
 
-    With ``narrow`` only the places where some row of the batch carries loss reach the last layer, which for a small model
-    with a large vocabulary is the larger part of the work, and for a large one of the memory.
+    Of a model in ``Halves`` the tokens before those alone reach the last layer, a chunk after another, which for a small model with
+    a large vocabulary is the larger part of the work, and for a large one of the memory. Of another one they are, with True, the
+    places where some row of the batch carries loss, all at once; with False all places.
     """
     import torch
 
     target = inputs["labels"][:, 1:]
+    if isinstance(narrow, Halves):
+        counts = target != NO_LOSS
+        asked = {name: value for name, value in inputs.items() if name != "labels"}
+        with mixed(model.device):
+            hidden = narrow.body(**asked, use_cache=False).last_hidden_state[:, :-1]
+            return summed_loss(hidden[counts], narrow.head.weight, narrow.head.bias, target[counts])
     places = (target != NO_LOSS).any(0).nonzero().squeeze(1)
     asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
     with mixed(model.device):

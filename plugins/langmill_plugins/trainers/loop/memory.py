@@ -14,19 +14,29 @@ MEMORY = "memory.json"
 @dataclass(frozen=True, slots=True)
 class Memory:
     """``halvings``: how often micro-batches were cut in two because memory ran out; ``unpacked``: the model was found to mix up the
-    examples of a line; ``of``: the options this holds for."""
+    examples of a line; ``batch``: what ``batch: auto`` came to (None: not known yet); ``keeps``: layers keep what the way back
+    needs; ``of``: the options this holds for."""
 
     of: str
     halvings: int = 0
     unpacked: bool = False
+    batch: int | None = None
+    keeps: bool = False
 
     @classmethod
     def read(cls, folder: Path, of: str) -> Memory:
         """What is known; nothing, where other options were tried."""
         try:
             facts = json.loads((folder / MEMORY).read_text("utf-8"))
-            found = cls(str(facts["of"]), int(facts["halvings"]), bool(facts["unpacked"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            batch = facts.get("batch")
+            found = cls(
+                str(facts["of"]),
+                int(facts["halvings"]),
+                bool(facts["unpacked"]),
+                batch and int(batch),
+                bool(facts.get("keeps")),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls(of)
         return found if found.of == of else cls(of)
 

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from langmill.api import MissingInput, RecipeError, Row, Split, TrainJob, missing_package
+from langmill_plugins.trainers.forecast.choosing import of_batch
+from langmill_plugins.trainers.forecast.fitting import cut
 from langmill_plugins.trainers.loop.apart import config_of, packing_of
 from langmill_plugins.trainers.loop.memory import Memory
 from langmill_plugins.trainers.options import AdapterStage, AdapterTrainer
@@ -61,7 +63,9 @@ class Ready:
         digest = hashlib.sha256()
         digest.update(json.dumps([options, self.four_bit, self.backend, self.job.context.seed]).encode())
         digest.update(f"{self.standing.digest()} {self.examples.digest()}".encode())
-        for part in (self.steps.examples, self.steps.lines, self.steps.steps):
+        steps = self.steps
+        ends = steps.lines[steps.micros[steps.steps - 1] - 1]  # of each step in examples, however it is cut
+        for part in (steps.examples, steps.lines, ends):
             digest.update(part.tobytes())
         return digest.hexdigest()
 
@@ -88,10 +92,18 @@ def make_ready(job: TrainJob, trainer: AdapterTrainer, backend: str) -> Ready:
     train = tokenise(job.rows("train"), how)
     _need_rows(job, trainer, train)
     dev = tokenise(_dev_rows(job), how)
+    chosen = "" if memory.batch is None else f"{stage.name}: batch: auto took {memory.batch} when it began"
+    if memory.batch is None:
+        found = cut(trainer, stage, base.folder, train.examples, packing.on)
+        memory, chosen = replace(memory, batch=found.batch, keeps=found.keeps), found.told(stage)
+    assert memory.batch is not None
+    how = replace(how, stage=of_batch(stage, memory.batch))
     examples, steps = plan(job.rows, train.examples, how, packing.on, trainer.processes)
     notes = [_told(stage.name, train, len(steps))]
     if stage.packing == "auto":
         notes.append(f"{stage.name}: examples are {'' if packing.on else 'not '}packed: {packing.why}")
+    if stage.batch == "auto":
+        notes.append(chosen)
     if template:
         notes.append(template)
     return Ready(
@@ -106,6 +118,7 @@ def plan(
     """The steps of a stage, and all examples they are made of: ``first``, and after them what an item is when it comes again with
     its options in another order."""
     stage = how.stage
+    assert stage.batch != "auto"
     drawn = draw(first, stage, how.seed_for)
     examples, numbers = first, drawn.example.copy()
     again = drawn.occurrence.max() if stage.choices.shuffle and len(drawn.occurrence) else 0

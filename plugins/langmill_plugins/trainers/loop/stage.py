@@ -29,7 +29,8 @@ from langmill_plugins.trainers.weights.standing import standing_weights
 from langmill_plugins.trainers.weights.trained import FACTS, place_of
 
 #: A way to load: a stage, the folder of the weights, the base and the adapter that goes on (None: a new one) to a model.
-Build = Callable[[AdapterStage, Path, Base, Path | None, int], Any]  # the int seeds a new adapter
+Build = Callable[[AdapterStage, Path, Base, Path | None, int, bool], Any]
+"""The int seeds a new adapter; True: layers keep what the way back needs."""
 
 
 def run_stage(job: TrainJob, trainer: AdapterTrainer, build: Build, backend: str, *, own_loss: bool = True) -> Path:
@@ -45,16 +46,24 @@ def run_stage(job: TrainJob, trainer: AdapterTrainer, build: Build, backend: str
     place = place_of(job.folder, trainer.lora_of(ready.stage))
     if _finished(place, ready.fingerprint()):
         return place
-    notes = (*ready.notes, *must_fit(trainer, ready.stage, ready.standing.base.folder, ready.examples, ready.packed))
+    notes = (
+        *ready.notes,
+        *must_fit(trainer, ready.stage, ready.standing.base.folder, ready.examples, ready.packed, ready.memory.keeps),
+    )
     job.folder.mkdir(parents=True, exist_ok=True)
     log = TrainLog(job.folder / "train_log.jsonl", job.report)
+    if (
+        ranks.of == 1
+    ):  # who goes on might find other room, and cut otherwise; several go by what their devices have in all
+        ready.memory.write(job.folder)
     for note in notes:
         log.note(note)
 
     with standing_weights(ready.standing, job.folder, ranks.number if ranks.of > 1 else None) as weights:
         seed = seeds(job, trainer)(ready.stage.name, "adapter")
         with _memory_in_words(ready.stage.name):
-            model = build(ready.stage, weights, ready.standing.base, ready.standing.goes_on, seed)
+            standing = ready.standing
+            model = build(ready.stage, weights, standing.base, standing.goes_on, seed, ready.memory.keeps)
             ready, layout = _layout(ready, model, log, ranks, own_loss)
         if _finished(place, ready.fingerprint()):
             return place

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langmill_plugins.trainers.options import AdapterStage
+from langmill_plugins.trainers.order.budget import passes, times
 from langmill_plugins.trainers.tokens.examples import Examples
 
 #: Draws in a window of the priority sampler: a hundredth of the run, which moves the mix at no tenth of it by as much as
@@ -31,9 +32,9 @@ class Drawn:
 def draw(examples: Examples, stage: AdapterStage, seed_for: Callable[..., int]) -> Drawn:
     """Every draw of a stage.
 
-    How often an example comes is the product of the stage's ``epochs`` and the rates of :func:`rates`; where that is no whole
-    number, some examples of its source and language come once more than the others, which ones is left to the seed. At least
-    one example comes once.
+    How often an example comes is the product of the stage's ``epochs`` (or as many as its ``tokens`` are) and the rates of
+    :func:`rates`; where that is no whole number, some examples of its source and language come once more than the others,
+    which ones is left to the seed. At least one example comes once.
 
     ``shuffle``: epoch after epoch, each of them a window in an order of its own, with the same share of every source and
     language; the last one may be a part. An example that comes less than once an epoch does not come again before the others
@@ -46,10 +47,10 @@ def draw(examples: Examples, stage: AdapterStage, seed_for: Callable[..., int]) 
     # The k-th time of an example is in epoch (k + phase) / rate, with phases that are evenly spread over the examples of a
     # source and language: so every stretch of the stage has its share of them, each as often as another or once more.
     phase = _phases(examples, dice)
-    wanted = np.round(rate * stage.epochs, 9)
-    count = np.floor(wanted + (phase < wanted % 1)).astype(np.int64)
+    epochs = stage.epochs if stage.tokens is None else passes(rate, phase, examples.lengths, stage.tokens)
+    count = times(rate * epochs, phase)
     if len(count) and not count.any():
-        count[np.argmax(wanted - phase)] = 1
+        count[np.argmax(rate * epochs - phase)] = 1
     example: Any = np.repeat(np.arange(len(count)), count)
     if stage.sampler == "priority":
         order = np.argsort(prioritised(_by_source(examples, stage.weights)[example], dice), kind="stable")
@@ -57,7 +58,7 @@ def draw(examples: Examples, stage: AdapterStage, seed_for: Callable[..., int]) 
         windows: Any = np.append(np.arange(window, len(order), window), len(order))
     else:
         time = np.arange(len(example)) - np.repeat(np.cumsum(count) - count, count)
-        epoch = np.minimum((time + phase[example]) / rate[example], np.ceil(stage.epochs) - 1).astype(np.int64)
+        epoch = np.minimum((time + phase[example]) / rate[example], max(1, np.ceil(epochs)) - 1).astype(np.int64)
         order = np.lexsort((dice.random(len(example)), epoch))
         sizes = np.bincount(epoch)
         windows = np.cumsum(sizes[sizes > 0])  # where little comes at all, an epoch may have nothing
