@@ -4,6 +4,7 @@
     FACTORY_DATA=DIR python scripts/bench_eval.py [--quick] [--only SECTION] [--json FILE]
 
     control     from row to score: a mark in the right option is learnt in seven languages; with shuffled labels nothing is
+    ways        the same mark learnt in two stages, and in one by priority, of the same rows and for the same tokens
     agreement   lm-evaluation-harness on the same model and rows, item by item
     speed       log-likelihoods of options a second, beside the harness
     replies     letters read out of hand-written replies in seven languages
@@ -32,7 +33,7 @@ def section(name: str) -> Callable[[bool, Path, Path], Section]:
     return run
 
 
-SECTIONS = {name: section(name) for name in ("control", "agreement", "speed", "replies", "published")}
+SECTIONS = {name: section(name) for name in ("control", "ways", "agreement", "speed", "replies", "published")}
 
 if __name__ == "__main__":
     sys.exit(run_sections(__doc__, SECTIONS, "fewer rows; the goals stay"))

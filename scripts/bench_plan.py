@@ -36,14 +36,14 @@ CONTAINED = 0.95  # share of recipes whose price must lie in its range
 
 # Sources by name, with the data set they belong to ("" for our own rows).
 SOURCES = {
-    "own_qa": ("", "{use: jsonl, path: data/qa.*.jsonl, body: chat, license: CC0-1.0}"),
-    "own_choice": ("", "{use: jsonl, path: data/choice.*.jsonl, body: choice, license: CC0-1.0}"),
-    "own_bare": ("", "{use: jsonl, path: data/choice.*.jsonl, body: choice, explanation: none, license: CC0-1.0}"),
-    "own_passages": ("", "{use: jsonl, path: data/passages.*.jsonl, body: text, license: CC0-1.0}"),
+    "own_qa": ("", "{use: table, path: data/qa.*.jsonl, body: chat, license: CC0-1.0}"),
+    "own_choice": ("", "{use: table, path: data/choice.*.jsonl, body: choice, license: CC0-1.0}"),
+    "own_bare": ("", "{use: table, path: data/choice.*.jsonl, body: choice, explanation: null, license: CC0-1.0}"),
+    "own_passages": ("", "{use: table, path: data/passages.*.jsonl, body: text, license: CC0-1.0}"),
     "medquad": ("medquad", "{use: medquad, path: $data_dir/medquad, license: CC-BY-4.0, limit: 60}"),
     "bentsao": (
         "bentsao-huatuo",
-        "{use: jsonl, path: $data_dir/bentsao-huatuo/data/llama_data.json, body: chat, language: zh, "
+        "{use: table, path: $data_dir/bentsao-huatuo/data/llama_data.json, body: chat, language: zh, "
         "question: instruction, answer: output, license: unknown, limit: 60}",
     ),
     "headqa": ("headqa", "{use: headqa, path: $data_dir/headqa, license: MIT, limit: 40}"),

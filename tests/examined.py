@@ -151,8 +151,8 @@ languages: [en, fr]
 plugins: [examined.py]
 run: {workers: 1}
 sources:
-  qa: {use: jsonl, path: 'data/qa.*.jsonl', body: chat, license: CC0-1.0}
-  choice: {use: jsonl, path: 'data/choice.*.jsonl', body: choice, license: CC0-1.0, splits: {train: test, dev: test}}
+  qa: {use: table, path: 'data/qa.*.jsonl', body: chat, license: CC0-1.0}
+  choice: {use: table, path: 'data/choice.*.jsonl', body: choice, license: CC0-1.0, splits: {train: test, dev: test}}
 datasets:
   open: {from: [qa]}
   exams: {from: [choice]}

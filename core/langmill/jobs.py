@@ -124,7 +124,7 @@ def examine(assembly: Assembly, store: RunFolder, number: int, model: str, key: 
 
 def export(assembly: Assembly, store: RunFolder, stage: Stage, kind: str, out: Path) -> None:
     """Write a trained stage as a model that other programs run, with its card: whole or not at all."""
-    from langmill.report.exported import demonstration, export_card, mark
+    from langmill.report.exported import demonstration, export_card, licenses_of, mark
 
     trainer = assembly.trainer
     assert trainer is not None
@@ -132,7 +132,7 @@ def export(assembly: Assembly, store: RunFolder, stage: Stage, kind: str, out: P
         use = trainer.export(kind, store.adapter(stage.name), work, assembly.context("export"))
         card = export_card(assembly, store, stage, trainer.exports()[kind], use)
         (work / "README.md").write_text(card, encoding="utf-8")
-        mark(work, demonstration(assembly, store, stage))
+        mark(work, demonstration(assembly, store, stage), licenses_of(assembly, store, stage))
 
 
 def _end_with_parent() -> None:

@@ -21,11 +21,15 @@ from langmill.disk.whole import write_text, write_whole
 from langmill.errors import MissingInput, RecipeError
 from langmill.jobs import run_job
 from langmill.ledger.ledger import Ledger
+from langmill.licensing.carried import learning
+from langmill.licensing.gate import refuse, refuse_rows
 from langmill.looking import look_before, refuse_unable
 from langmill.pipeline.dataset import Pipeline
+from langmill.pipeline.expected import held_against
 from langmill.pipeline.segments import Loaded, Workshop
 from langmill.plan.prices import frozen, plain
 from langmill.plan.retries import try_again
+from langmill.recipe.absent import told as absent_lines
 from langmill.recipe.assembly import Assembly
 from langmill.report.cards import write_cards, write_stage_card
 from langmill.report.page import write_report
@@ -55,16 +59,19 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
     """Do what the recipe says; returns the exit code: 0 done, 4 finished with more rejects than the recipe allows.
 
     Raises MissingInput before anything is written when a source is absent, or something that training needs; RecipeError when
-    the folder holds something else; BudgetReached when the cap is met.
+    a licence forbids what the recipe does, or the folder holds something else; BudgetReached when the cap is met.
     """
+    if request.only is None:
+        refuse(assembly)
     if request.only is None and (absent := assembly.absent()):
-        raise MissingInput(
-            "these can not be read:\n" + "\n".join(f"  {line}" for line in (*absent, *_moved(assembly, store)))
-        )
+        lines = (*absent_lines(absent, len(assembly.sources)), *(f"  {line}" for line in _moved(assembly, store)))
+        raise MissingInput("\n".join(lines))
     if request.only is not None and not store.recipe_lock.exists():
         raise MissingInput(
             f"{store.root} is not a run's folder (it has no {store.recipe_lock.name}): factory run RECIPE"
         )
+    if request.only is not None:
+        refuse_rows(assembly, store, *_read_again(assembly, request))
     trains = request.until != "data" and request.only != "eval"
     if trains and (lacks := assembly.unready(offline=request.offline)):
         raise MissingInput(
@@ -118,6 +125,18 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
     return 4
 
 
+def _read_again(assembly: Assembly, request: Request) -> tuple[list[str], list[str]]:
+    """The data sets and the trained stages that ``--only`` takes from the run's folder: after ``train`` there are evaluations, too."""
+    trains = request.only == "train"
+    datasets = [stage.data for stage in assembly.stages if trains]
+    stages = [] if trains else [stage.name for stage in assembly.stages]
+    asked: set[str] = set()
+    for _, evaluator in assembly.evaluators if request.until is None else ():
+        datasets += [evaluator.data, *evaluator.reads()]
+        asked |= {*evaluator.models}
+    return datasets, [name for name in stages if name in asked]
+
+
 def _moved(assembly: Assembly, store: RunFolder) -> Iterator[str]:
     """Why a run's own recipe does not find its sources: they lie beside the recipe, which is not where it was."""
     if assembly.file.folder == store.root.absolute():
@@ -164,7 +183,7 @@ def _with_prices(spec: Mapping[str, Any], prices: Mapping[str, Any] | None) -> d
 async def _make_data(assembly: Assembly, store: RunFolder, request: Request, report: Report) -> dict[str, Any]:
     """All data sets, in the recipe's order; returns the sources' file hashes and the money spent."""
     budget = assembly.recipe.budget if store.max_cost is None else store.max_cost
-    workshop = Workshop.of(assembly, store.root, offline=request.offline)
+    workshop = Workshop.of(assembly, store.root, offline=request.offline, whole=request.limit is None)
     context = assembly.context("llm", offline=request.offline)
     ledger = Ledger()
     told = ledger.notice
@@ -186,7 +205,8 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
             report({"event": "note", "text": met})
         ledger.close()
     files = {name: dict(loaded.files) for name, loaded in sources.items()}
-    return {"sources": files, "calls": spent}
+    read = {name: held_against(assembly.sources[name].expect, loaded).facts() for name, loaded in sources.items()}
+    return {"sources": files, "read": read, "calls": spent}
 
 
 def _used_sources(assembly: Assembly) -> list[str]:
@@ -230,7 +250,14 @@ def _train(assembly: Assembly, store: RunFolder, stage: Stage, report: Report) -
         _put_back(before)
         raise
     _give_up(before)
-    facts = {"key": key, "adapter": adapter, "data": stage.data, "data_sha256": data, "seconds": time.time() - began}
+    facts = {
+        "key": key,
+        "adapter": adapter,
+        "data": stage.data,
+        "data_sha256": data,
+        "licenses": learning(assembly, store, stage),
+        "seconds": time.time() - began,
+    }
     write_stage_card(assembly, store, stage, facts)
     store.write_json(f"train/{stage.name}/stage.json", facts)
     store.log("stage", name=stage.name, seconds=round(time.time() - began, 1))
@@ -257,7 +284,7 @@ def _put_back(before: Path) -> None:
 def _finish(assembly: Assembly, store: RunFolder, facts: Mapping[str, Any], seconds: float) -> None:
     """Cards, manifest and report, from what lies in the folder."""
     before = store.read_json("manifest.json") or {}
-    kept = {name: facts.get(name, before.get(name)) for name in ("sources", "calls")}
+    kept = {name: facts.get(name, before.get(name)) for name in ("sources", "read", "calls")}
     write_cards(assembly, store)
     store.write_manifest(
         {

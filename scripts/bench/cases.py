@@ -14,7 +14,6 @@ from bench.forms import LAYOUTS, in_text
 from langmill.api import Chat, Choice, Origin, Row, SourceContext, Split, Text, packs_in
 from langmill_plugins.loaders.casimedicos import CasiMedicos
 from langmill_plugins.loaders.cmexam import CMExam
-from langmill_plugins.loaders.csv import Csv
 from langmill_plugins.loaders.frenchmedmcqa import FrenchMedMCQA
 from langmill_plugins.loaders.headqa import HeadQA
 from langmill_plugins.loaders.igakuqa import IgakuQA
@@ -22,6 +21,7 @@ from langmill_plugins.loaders.medmcqa import MedMCQA
 from langmill_plugins.loaders.medqa import MedQA
 from langmill_plugins.loaders.medquad import MedQuad
 from langmill_plugins.loaders.pubmedqa import PubMedQA
+from langmill_plugins.loaders.table import Table
 
 if TYPE_CHECKING:
     from langmill.api import Loader
@@ -38,7 +38,7 @@ SETS: dict[str, Callable[[], Loader]] = {
     "pubmedqa": lambda: PubMedQA(path="$data_dir/pubmedqa/data", license="x"),
     "medquad": lambda: MedQuad(path="$data_dir/medquad", license="x"),
     "cmexam": lambda: CMExam(path="$data_dir/cmexam", license="x"),
-    "cmmlu": lambda: Csv(
+    "cmmlu": lambda: Table(
         path="$data_dir/cmmlu/data/*/*.csv", license="x", body="choice", language="zh", question="Question",
         options=("A", "B", "C", "D"), answer="Answer",
     ),

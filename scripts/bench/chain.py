@@ -47,7 +47,7 @@ RECIPE = """\
 name: chain
 languages: [en, zh, ja, fr, ru, es, ko]
 sources:
-  texts: {use: parquet, path: texts.parquet, body: text, license: x}
+  texts: {use: table, path: texts.parquet, body: text, license: x}
   five: {use: medqa, path: $data_dir/medqa-usmle, license: x}
   four: {use: medqa, path: $data_dir/medqa-usmle-4opt, license: x, splits: {test: train}}
 datasets:

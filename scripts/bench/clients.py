@@ -229,7 +229,7 @@ plugins: [step.py]
 max_rejected: 1.0
 llm: {llm}
 sources:
-  rows: {{use: jsonl, path: rows.jsonl, body: text, language: en, license: CC0-1.0}}
+  rows: {{use: table, path: rows.jsonl, body: text, language: en, license: CC0-1.0}}
 datasets:
   answers: {{from: [rows], steps: [{{use: restate, keep: never}}]}}
 """

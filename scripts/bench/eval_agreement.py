@@ -34,7 +34,7 @@ RECIPE = """\
 name: agreement
 languages: [en, zh, ja, ko, fr, es, ru]
 purpose: research
-sources: {{rows: {{use: jsonl, path: exams.jsonl, body: choice, answers_from: 0, license: unknown}}}}
+sources: {{rows: {{use: table, path: exams.jsonl, body: choice, answers_from: 0, license: unknown}}}}
 datasets: {{exams: {{from: [rows]}}}}
 train: {{use: peft, base: {base}, allow_unchecked: true, stages: [{{name: none, data: exams, start: base, max_steps: 1}}]}}
 eval: [{{use: choice_accuracy, name: exams, data: exams, models: [base]}}]

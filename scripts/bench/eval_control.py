@@ -33,10 +33,10 @@ name: control
 languages: [en, zh, ja, ko, fr, es, ru]
 purpose: research
 sources:
-  marked_rows: {{use: jsonl, path: marked.train.jsonl, body: chat, license: unknown}}
-  shuffled_rows: {{use: jsonl, path: shuffled.train.jsonl, body: chat, license: unknown}}
-  marked_items: {{use: jsonl, path: marked.test.jsonl, body: choice, answers_from: 0, license: unknown}}
-  shuffled_items: {{use: jsonl, path: shuffled.test.jsonl, body: choice, answers_from: 0, license: unknown}}
+  marked_rows: {{use: table, path: marked.train.jsonl, body: chat, license: unknown}}
+  shuffled_rows: {{use: table, path: shuffled.train.jsonl, body: chat, license: unknown}}
+  marked_items: {{use: table, path: marked.test.jsonl, body: choice, answers_from: 0, license: unknown}}
+  shuffled_items: {{use: table, path: shuffled.test.jsonl, body: choice, answers_from: 0, license: unknown}}
 datasets:
   marked_exams: {{from: [marked_items]}}
   shuffled_exams: {{from: [shuffled_items]}}
@@ -99,14 +99,14 @@ def _write(work: Path, data: Path, size: Size) -> dict[str, dict[str, int]]:
         test, train = rows[: size.test], rows[size.test :]
         counts["train"][language], counts["test"][language] = len(train), len(test)
         for kind in KINDS:
-            lines[f"{kind}.test"] += [exam_record(row, split="test") for row in _labelled(test, kind)]
-            lines[f"{kind}.train"] += [_lesson(row) for row in _labelled(train, kind)]
+            lines[f"{kind}.test"] += [exam_record(row, split="test") for row in labelled(test, kind)]
+            lines[f"{kind}.train"] += [lesson(row) for row in labelled(train, kind)]
     for name, records in lines.items():
         write_lines(work / f"{name}.jsonl", records)
     return counts
 
 
-def _labelled(rows: Sequence[Row], kind: str) -> Iterator[Row]:
+def labelled(rows: Sequence[Row], kind: str) -> Iterator[Row]:
     """The rows with a mark before their right option; where labels are shuffled another one, or the same, is then called right."""
     for row in rows:
         body = row.body
@@ -118,7 +118,7 @@ def _labelled(rows: Sequence[Row], kind: str) -> Iterator[Row]:
         )
 
 
-def _lesson(row: Row) -> dict[str, Any]:
+def lesson(row: Row) -> dict[str, Any]:
     """An item as a conversation: the short question as an evaluation puts it, answered by the right option's words."""
     body = row.body
     assert isinstance(body, Choice)

@@ -118,8 +118,8 @@ RECIPE = """\
 name: planted
 languages: [en, zh, ja, ko, fr, es, ru]
 sources:
-  chat: {use: jsonl, path: chat.jsonl, body: chat, license: x}
-  choice: {use: jsonl, path: choice.jsonl, body: choice, license: x}
+  chat: {use: table, path: chat.jsonl, body: chat, license: x}
+  choice: {use: table, path: choice.jsonl, body: choice, license: x}
 datasets:
   same: {from: [chat, choice], steps: [{use: exact}]}
   near: {from: [chat, choice], steps: [{use: minhash}]}

@@ -8,7 +8,7 @@ it. The other half stays as it is. Which half, and which split, is decided by a 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,10 +19,10 @@ from langmill_plugins.loaders.casimedicos import CasiMedicos
 from langmill_plugins.loaders.cmexam import CMExam
 from langmill_plugins.loaders.headqa import HeadQA
 from langmill_plugins.loaders.igakuqa import IgakuQA
-from langmill_plugins.loaders.jsonl import JsonLines
 from langmill_plugins.loaders.kormedmcqa_cot import KorMedMCQACoT
 from langmill_plugins.loaders.medquad import MedQuad
 from langmill_plugins.loaders.rumeddanet import RuMedDaNet
+from langmill_plugins.loaders.table import Table
 
 LANGUAGES = ("en", "zh", "ja", "ko", "fr", "es", "ru")
 DEV_SHARE = 0.35  # of the families; few rows are taken, so that many can be left for the validation loss
@@ -36,7 +36,7 @@ KOREAN = KorMedMCQACoT(path="$data_dir/kormedmcqa-cot/data/sft", license="x")
 RUSSIAN = RuMedDaNet(path="$data_dir/rumedbench/data/RuMedDaNet", license="x")
 OPEN: Mapping[str, Loader] = {
     "en": MedQuad(path="$data_dir/medquad", license="x"),
-    "zh": JsonLines(
+    "zh": Table(
         path="$data_dir/bentsao-huatuo/data/llama_data.json", body="chat", language="zh", question="instruction",
         answer="output", license="x",
     ),
@@ -58,13 +58,15 @@ class Amount:
     shortest: bool = False
 
 
-def write_rows(folder: Path, data: Path, amount: Amount, tokens: Callable[[str], int]) -> dict[str, dict[str, Any]]:
+def write_rows(
+    folder: Path, data: Path, amount: Amount, tokens: Callable[[str], int], languages: Sequence[str] = LANGUAGES
+) -> dict[str, dict[str, Any]]:
     """Write ``open.jsonl`` and ``exams.jsonl``; returns rows by file, split and language. ``tokens`` counts a text's."""
     counts: dict[str, dict[str, Any]] = {}
     for name, sets in (("open", OPEN), ("exams", EXAMS)):
         lines: list[str] = []
         table: dict[str, Any] = {"train": {}, "dev": {}}
-        for language in LANGUAGES:
+        for language in languages:
             rows = [row for row in rows_of(sets[language], data) if row.language == language]
             if sets[language] in EXAMS.values():
                 rows = [row for row in rows if (_share(row.family, "half") < 0.5) == (name == "open")]

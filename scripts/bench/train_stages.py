@@ -46,9 +46,9 @@ name: stages
 languages: [en, zh, ja, ko, fr, es, ru]
 purpose: research
 sources:
-  open_rows: {{use: jsonl, path: open.jsonl, body: chat, license: unknown}}
-  exam_rows: {{use: jsonl, path: exams.jsonl, body: choice, answers_from: 0, license: unknown}}
-  few_rows: {{use: jsonl, path: few.jsonl, body: choice, answers_from: 0, license: unknown}}
+  open_rows: {{use: table, path: open.jsonl, body: chat, license: unknown}}
+  exam_rows: {{use: table, path: exams.jsonl, body: choice, answers_from: 0, license: unknown}}
+  few_rows: {{use: table, path: few.jsonl, body: choice, answers_from: 0, license: unknown}}
 datasets:
   exams: {{from: [exam_rows]}}
   open: {{from: [open_rows], steps: [{{use: exact}}, {{use: decontaminate, against: [exams]}}]}}

@@ -440,8 +440,8 @@ def test_scoring_the_base_needs_training(recipe: Path) -> None:
 def test_absent_sources_are_listed_and_no_fault(recipe: Path) -> None:
     lines = build(recipe).absent()
     assert len(lines) == 2
-    assert "sources.notes.path: nothing at 'notes.txt'" in lines[0]
-    assert "set FACTORY_DATA=DIR" in lines[1]
+    assert "sources.notes.path: nothing at 'notes.txt'" in str(lines[0])
+    assert "set FACTORY_DATA=DIR" in str(lines[1])
     (recipe.parent / "notes.txt").write_text("a", "utf-8")
     assert len(build(recipe).absent()) == 1
 

@@ -13,7 +13,6 @@ from langmill.disk.tables import rows_to_table
 from langmill.parts.training import result
 from langmill.report.cards import write_cards, write_stage_card
 from langmill.report.counts import count, funnel, sample_rows
-from langmill.report.licenses import strictest, terms
 from langmill.report.pages import cell
 from langmill.yaml12 import load_text
 
@@ -257,33 +256,6 @@ def test_samples_differ_in_kind_and_do_not_depend_on_order(finished: Any) -> Non
     whole = finished.rows["ift"]
     finished.store.write_dataset("ift", iter([rows_to_table(whole[::-1])]), {})
     assert count(finished.store, "ift").samples == counts.samples
-
-
-@pytest.mark.parametrize(
-    ("license", "strictness", "commercial"),
-    [
-        ("CC0-1.0", 0, True),
-        ("Apache-2.0", 1, True),
-        ("CC-BY-4.0", 1, True),
-        ("cc by 4.0", 1, True),
-        ("CC-BY-SA-4.0", 2, True),
-        ("GPL-3.0-or-later", 2, True),
-        ("CC-BY-ND-4.0", 3, True),
-        ("CC-BY-NC-4.0", 4, False),
-        ("CC-BY-NC-SA-4.0", 4, False),
-        ("unknown", 5, False),
-        ("free for research", 5, False),
-        ("MIT-like, see site", 5, False),
-    ],
-)
-def test_a_licence_goes_as_far_as_its_name_says(license: str, strictness: int, commercial: bool) -> None:
-    assert (terms(license).strictness, terms(license).commercial) == (strictness, commercial)
-
-
-def test_the_strictest_licence_rules() -> None:
-    assert (strictest(["MIT", "CC-BY-NC-4.0", "CC-BY-SA-4.0"]) or terms("")).license == "CC-BY-NC-4.0"
-    assert (strictest(["CC-BY-NC-4.0", "unknown"]) or terms("")).license == "unknown"
-    assert strictest([]) is None
 
 
 def test_a_cell_holds_what_it_is_given() -> None:

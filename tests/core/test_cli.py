@@ -12,7 +12,7 @@ name: small
 languages: [en]
 llm: {model: scripted/writer, answers: script.jsonl}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
   far: {use: medquad, path: $data_dir/medquad, license: CC-BY-4.0}
 datasets:
   open: {from: [qa], steps: [{use: exact}, {use: expand, guards: false}]}
@@ -29,8 +29,8 @@ llm: {model: scripted/writer, temperature: 9}
 models:
   base: {model: scripted/other, answers: a.jsonl}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat}
-  odd: {use: jsonll, path: data/x.jsonl, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat}
+  odd: {use: tabel, path: data/x.jsonl, license: CC0-1.0}
 datasets:
   open:
     from: [qa, exams, nothing]
@@ -71,7 +71,7 @@ def test_check_finds_every_planted_fault_at_once_with_its_line(bench):
     }
     assert set(PLANTED) - found == set()
     assert found - set(PLANTED) == set(), "nothing is called wrong that is not"
-    for words in ("Did you mean 'budget'?", "Did you mean 'expand'?", "Did you mean 'jsonl'?", "possible: "):
+    for words in ("Did you mean 'budget'?", "Did you mean 'expand'?", "Did you mean 'table'?", "possible: "):
         assert words in said.err
     run = bench.factory("run", "small.yaml")
     assert run.code == 2
@@ -86,8 +86,8 @@ def test_check_of_a_sound_recipe_lists_what_is_absent(bench):
     assert "small.yaml: sound. 2 sources, 1 data sets, 0 stages" in said.err
     told = json.loads(said.out)
     assert len(told["absent"]) == 1
-    assert "sources.far: " in told["absent"][0]
-    assert "FACTORY_DATA" in told["absent"][0]
+    assert told["absent"][0]["name"] == "far"
+    assert "FACTORY_DATA" in told["absent"][0]["why"]
     assert not (bench.folder / "runs").exists()
     assert bench.calls() == []
     assert bench.factory("run", "small.yaml").code == 2, "run refuses what check only lists"

@@ -20,7 +20,7 @@ name: small
 languages: [en, zh]
 llm: {model: scripted/writer, answers: script.jsonl}
 sources:
-  items: {use: jsonl, path: data/choice.*.jsonl, body: choice, license: CC0-1.0}
+  items: {use: table, path: data/choice.*.jsonl, body: choice, license: CC0-1.0}
 datasets:
   exams: {from: [items]}
 train:

@@ -12,7 +12,7 @@ RECIPE = """
 name: {name}
 languages: [en, fr]
 sources:
-  notes: {{use: jsonl, path: {path}, body: chat, license: CC0-1.0}}
+  notes: {{use: table, path: {path}, body: chat, license: CC0-1.0}}
 datasets:
   kept: {{from: [notes], steps: [{{use: exact, index: seen{more}}}]}}
 """

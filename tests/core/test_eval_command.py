@@ -14,8 +14,8 @@ RECIPE = """\
 name: small
 languages: [en, fr, ko]
 sources:
-  rows: {use: jsonl, path: exams.jsonl, body: choice, license: CC-BY-NC-4.0}
-  held: {use: jsonl, path: held.jsonl, body: choice, license: CC0-1.0}
+  rows: {use: table, path: exams.jsonl, body: choice, license: CC-BY-NC-4.0}
+  held: {use: table, path: held.jsonl, body: choice, license: CC0-1.0}
 datasets:
   exams: {from: [rows]}
   held: {from: [held_rows]}

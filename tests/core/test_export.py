@@ -54,7 +54,7 @@ run: {workers: 1}
 languages: [en]
 plugins: [parrot.py]
 sources:
-  qa: {use: jsonl, path: "data/qa.en.jsonl", license: CC-BY-4.0, body: chat, dev: 0.2}
+  qa: {use: table, path: "data/qa.en.jsonl", license: CC-BY-4.0, body: chat, dev: 0.2}
 datasets:
   open: {from: [qa]}
 train:
@@ -88,7 +88,7 @@ def test_a_stage_leaves_with_its_card(trained):
     assert "The word and a full stop" in said.err
     out = trained.folder / "out/model"
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "langmill.json", "word.txt"]
-    assert json.loads((out / "langmill.json").read_text()) == {"demonstration": False}
+    assert json.loads((out / "langmill.json").read_text()) == {"demonstration": False, "licenses": ["CC-BY-4.0"]}
     assert (out / "word.txt").read_text().startswith("second ")
     card = (out / "README.md").read_text()
     assert card.startswith("---\nbase_model: serious\n")
@@ -152,7 +152,10 @@ def test_a_demonstration_leaves_only_when_it_is_told_to(bench):
     assert "its base toy is a demonstration model" in found.err and "--allow-demo" in found.err
     assert not (bench.folder / "out").exists()
     assert bench.factory(*words, "--allow-demo").code == 0
-    assert json.loads((bench.folder / "out/langmill.json").read_text()) == {"demonstration": True}
+    assert json.loads((bench.folder / "out/langmill.json").read_text()) == {
+        "demonstration": True,
+        "licenses": ["CC-BY-4.0"],
+    }
     assert (
         "**Demonstration only**: its base toy is a demonstration model" in (bench.folder / "out/README.md").read_text()
     )

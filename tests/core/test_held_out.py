@@ -128,7 +128,7 @@ def leaking(bench):
     """Exam rows that are train rows of what a stage learns from, too, under another name."""
     examined.laid_out(bench, examined.TRAINED.replace("open: {from: [qa]}", "open: {from: [qa, copy]}"))
     recipe = bench.folder / "small.yaml"
-    copied = "  copy: {use: jsonl, path: 'data/choice.en.jsonl', body: choice, license: CC0-1.0, splits: {test: train, dev: train}}\n"
+    copied = "  copy: {use: table, path: 'data/choice.en.jsonl', body: choice, license: CC0-1.0, splits: {test: train, dev: train}}\n"
     recipe.write_text(recipe.read_text("utf-8").replace("datasets:\n", copied + "datasets:\n"), "utf-8")
     return bench
 

@@ -76,8 +76,8 @@ languages: [en]
 plugins: [toy.py]
 run: {workers: 1}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
-  choice: {use: jsonl, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  choice: {use: table, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
 datasets:
   open: {from: [qa]}
   exams: {from: [choice]}

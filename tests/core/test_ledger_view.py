@@ -274,7 +274,7 @@ def test_a_run_is_whole_after_its_answers_were_purged(bench):
     bench.write(
         "small.yaml",
         "name: small\nlanguages: [en]\nllm: {model: scripted/writer, answers: script.jsonl}\nsources:\n"
-        "  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}\n"
+        "  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}\n"
         "datasets:\n  open: {from: [qa], steps: [{use: expand, guards: false, limit: 3}]}\n",
     )
     assert bench.factory("run", "small.yaml").code == 0

@@ -17,9 +17,9 @@ languages: [en, fr]
 run: {use: local, workers: 1}
 llm: {model: scripted/writer, answers: script.jsonl}
 sources:
-  qa: {use: jsonl, path: data/qa.*.jsonl, body: chat, license: CC-BY-4.0}
-  passages: {use: jsonl, path: data/passages.*.jsonl, body: text, license: CC0-1.0}
-  choice: {use: jsonl, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
+  qa: {use: table, path: data/qa.*.jsonl, body: chat, license: CC-BY-4.0}
+  passages: {use: table, path: data/passages.*.jsonl, body: text, license: CC0-1.0}
+  choice: {use: table, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
 datasets:
   exams:
     from: [choice]
@@ -248,7 +248,7 @@ languages: [en]
 plugins: [writer.py]
 llm: {model: writer/one, timeout: 0.2}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [qa], steps: [{use: expand, guards: false}]}
 """
@@ -378,8 +378,8 @@ def test_the_number_of_processes_changes_nothing(bench):
 name: small
 languages: [en, fr]
 sources:
-  one: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
-  two: {use: jsonl, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}
+  one: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  two: {use: table, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [one, two], steps: [{use: exact}]}
 """,

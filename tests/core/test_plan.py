@@ -29,7 +29,7 @@ name: small
 languages: [en, fr]
 llm: {{model: scripted/one, answers: script.jsonl, max_tokens: 100{llm}}}
 sources:
-  qa: {{use: jsonl, path: 'qa.*.jsonl', body: chat, license: CC0-1.0}}
+  qa: {{use: table, path: 'qa.*.jsonl', body: chat, license: CC0-1.0}}
 {sources}
 datasets:
   ift:
@@ -83,10 +83,10 @@ def test_the_plan_counts_what_the_steps_would_ask_and_asks_nothing(folder):
 
 
 def test_an_absent_source_is_listed_with_what_it_declares_and_the_rest_is_counted(folder):
-    declared = "  gone: {use: jsonl, path: gone.jsonl, body: chat, license: MIT, expect: {rows: 1200}}"
+    declared = "  gone: {use: table, path: gone.jsonl, body: chat, license: MIT, expect: {rows: 1200}}"
     found = planned(assembled(folder, sources=declared, more=", gone"))
     [line] = found.absent
-    assert "gone.jsonl" in line and "declared: 1,200 rows" in line
+    assert "gone.jsonl" in line.why and line.declared == "declared: 1,200 records"
     assert found.rows == {"qa": {"en": 20, "fr": 20}}
 
 
@@ -168,8 +168,8 @@ def priced(tmp_path, monkeypatch):
             "name: priced\nlanguages: [en, zh, fr]\nplugins: [plan_writer.py]\nrun: {use: local, workers: 1}\n"
             f"llm: {{model: writer/one, secrets: secrets.json, tokenizer: o200k_base, max_tokens: 900{llm}}}\n"
             "sources:\n"
-            "  qa: {use: jsonl, path: qa.*.jsonl, body: chat, license: CC0-1.0}\n"
-            "  passages: {use: jsonl, path: passages.*.jsonl, body: text, license: CC0-1.0}\n"
+            "  qa: {use: table, path: qa.*.jsonl, body: chat, license: CC0-1.0}\n"
+            "  passages: {use: table, path: passages.*.jsonl, body: text, license: CC0-1.0}\n"
             f"datasets:\n  made: {{from: [qa, passages], steps: [{steps}]}}\n{more}"
         )
         return assemble(path)
@@ -355,7 +355,7 @@ def test_a_preview_shows_prompts_answers_and_rows(folder):
 
 
 def test_a_preview_of_absent_sources_says_so(folder):
-    declared = "  gone: {use: jsonl, path: gone.jsonl, body: chat, license: MIT}"
+    declared = "  gone: {use: table, path: gone.jsonl, body: chat, license: MIT}"
     with pytest.raises(MissingInput, match=r"gone\.jsonl"):
         asyncio.run(preview(assembled(folder, sources=declared, more=", gone"), 1, None))
 

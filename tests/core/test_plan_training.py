@@ -23,7 +23,7 @@ languages: [en, fr]
 plugins: [own.py]
 llm: {model: scripted/one, answers: script.jsonl, max_tokens: 100}
 sources:
-  qa: {use: jsonl, path: qa.jsonl, body: chat, language: en, license: CC0-1.0, dev: 0.2}
+  qa: {use: table, path: qa.jsonl, body: chat, language: en, license: CC0-1.0, dev: 0.2}
 datasets:
   plain: {from: [qa]}
   made:

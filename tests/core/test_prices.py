@@ -58,7 +58,7 @@ models:
   spare: {model: shop/spare}
   idle: {model: shop/idle}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [qa], steps: [{use: expand, guards: false}]}
 """

@@ -17,7 +17,7 @@ llm:
   model: local/small
   temperature: 0.7
 sources:
-  notes: {use: jsonl, path: notes.jsonl, license: CC0-1.0}
+  notes: {use: table, path: notes.jsonl, license: CC0-1.0}
 datasets:
   ift:
     from: [notes]
@@ -181,7 +181,7 @@ def test_all_faults_of_the_shape_come_at_once(tmp_path: Path) -> None:
         max_rejected: 2
         llm: {model: nothing}
         sources:
-          Bad-Name: {use: jsonl}
+          Bad-Name: {use: table}
           b: {path: x}
         datasets:
           a: {form: [b], steps: [x, {use: 3}]}

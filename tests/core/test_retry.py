@@ -87,7 +87,7 @@ languages: [en, fr, es, ru]
 run: {workers: 1}
 llm: {model: openai/translator, api_base: URL, prices: {input: 1, output: 2}}
 sources:
-  qa: {use: jsonl, path: data/qa.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [qa], steps: [{use: length, least: 20}, {use: translate, into: [fr, es, ru], repair: false, GUARDS}]}
 """.replace(

@@ -22,7 +22,7 @@ plugins: [writer.py]
 run: {workers: 1}
 llm: {model: writer/one}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [qa], steps: [{use: expand, guards: false}]}
 """
@@ -33,8 +33,8 @@ languages: [en]
 run: {workers: 1}
 llm: {model: scripted/writer, answers: script.jsonl}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
-  choice: {use: jsonl, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  choice: {use: table, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
 datasets:
   exams: {from: [choice]}
   open: {from: [qa], steps: [{use: expand, guards: false, limit: 3}]}
@@ -371,7 +371,7 @@ def no_traceback(said, code: int = 2) -> None:
         ("data/qa.en.jsonl", "$data_dir/qa", ["needs a data folder", "set FACTORY_DATA=DIR, or data_dir:"]),
         ("name: small", "name: small\ndata_dir: nowhere", ["small.yaml:2: data_dir", "there is no folder", "nowhere"]),
         ("use: expand", "use: expnad", ["small.yaml:9", "there is no filter or augmenter 'expnad'", "Did you mean 'expand'?"]),
-        ("use: jsonl", "use: jsonlines", ["small.yaml:7", "'jsonlines'", "possible: ", "jsonl"]),
+        ("use: table", "use: tables", ["small.yaml:7", "'tables'", "possible: ", "table"]),
         ("guards: false", "limt: 3", ["small.yaml:9", "limt", "Did you mean 'limit'?"]),
         ("[en]", "[en, tlh]", ["small.yaml:2", "no language pack 'tlh'", "factory new language tlh"]),
         ("name: small", "name: small\nlanguges: [en]", ["small.yaml:2", "languges", "Did you mean 'languages'?"]),
@@ -485,7 +485,7 @@ def test_a_budget_of_nothing_sends_nothing(writing):
 def test_what_a_cap_leaves_is_told_with_its_price_and_done_later(writing):
     writing.data("qa.fr.jsonl")
     two = OPEN.replace("languages: [en]", "languages: [en, fr]").replace("from: [qa]", "from: [qa, more]")
-    more = "  more: {use: jsonl, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}\ndatasets:"
+    more = "  more: {use: table, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}\ndatasets:"
     writing.write("small.yaml", two.replace("datasets:", more))
     # $0.15 an answer; what a call may cost at the most is somewhat below $3
     priced = ("run", "small.yaml", "--set", "llm.dollars=0.001", "--set", "llm.concurrency=1", "--json")
@@ -519,7 +519,7 @@ OUT_OF_MONEY = """\
 def test_a_provider_that_is_out_leaves_what_is_done(writing):
     writing.data("qa.fr.jsonl")
     two = OPEN.replace("languages: [en]", "languages: [en, fr]").replace("from: [qa]", "from: [qa, more]")
-    more = "  more: {use: jsonl, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}\ndatasets:"
+    more = "  more: {use: table, path: data/qa.fr.jsonl, body: chat, license: CC0-1.0}\ndatasets:"
     writing.write("small.yaml", two.replace("datasets:", more))
     text = (writing.folder / "writer.py").read_text("utf-8")
     writing.write("writer.py", text.replace("        down = Path", OUT_OF_MONEY + "        down = Path"))

@@ -47,7 +47,7 @@ def test_a_new_plugin_works(bench, importing, monkeypatch):
     (bench.folder / "langmill_too_short.py").write_bytes((root / "langmill_too_short.py").read_bytes())
     bench.data("qa.en.jsonl")
     bench.write("small.yaml", "name: small\nlanguages: [en]\nplugins: [langmill_too_short.py]\nsources:\n"
-                "  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}\n"
+                "  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}\n"
                 "datasets:\n  open: {from: [qa], steps: [{use: too_short, least: 120}]}\n")  # fmt: skip
     assert bench.factory("run", "small.yaml").code == 0, "as the last line said"
     assert {reject.reason for reject in bench.rejects("open")} == {"too_few_characters"}

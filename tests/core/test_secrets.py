@@ -20,7 +20,7 @@ name: small
 languages: [en]
 llm: {{model: openai/canary, api_base: "{url}", api_key_env: CANARY_KEY, concurrency: 4, timeout: 2, max_tokens: 300}}
 sources:
-  own: {{use: jsonl, path: rows.jsonl, body: chat, license: CC0-1.0}}
+  own: {{use: table, path: rows.jsonl, body: chat, license: CC0-1.0}}
 datasets:
   ift:
     from: [own]

@@ -52,7 +52,7 @@ def shop(tmp_path: Path) -> Workshop:
 
 def loading(shop: Workshop, tmp_path: Path, limit: int | None = None, **options: object) -> LoadWork:
     known = {"path": "rows.jsonl", "body": "chat", "license": "CC0-1.0", **options}
-    ref = PartRef("loaders", "jsonl", known, "sources.own", "own")
+    ref = PartRef("loaders", "table", known, "sources.own", "own")
     return LoadWork(shop, ref, tmp_path / "out", limit)
 
 

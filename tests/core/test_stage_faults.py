@@ -13,8 +13,8 @@ HEAD = """\
 name: stages
 languages: [en]
 sources:
-  web: {use: jsonl, body: chat, language: en, path: web.jsonl, license: MIT}
-  sft: {use: jsonl, body: chat, language: en, path: sft.jsonl, license: MIT}
+  web: {use: table, body: chat, language: en, path: web.jsonl, license: MIT}
+  sft: {use: table, body: chat, language: en, path: sft.jsonl, license: MIT}
 datasets:
   all: {from: [web, sft]}
 train:

@@ -81,7 +81,7 @@ languages: [en]
 plugins: [moody.py]
 run: {workers: 1}
 sources:
-  choice: {use: jsonl, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
+  choice: {use: table, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}
 datasets:
   exams: {from: [choice]}
 train:

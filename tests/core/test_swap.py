@@ -15,7 +15,7 @@ name: small
 languages: [en]
 llm: {{model: openai/my-server, api_base: "{url}", api_key_env: MY_KEY, prices: {{input: 1, output: 2}}, max_tokens: 80}}
 sources:
-  own: {{use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0, limit: 2}}
+  own: {{use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0, limit: 2}}
 datasets:
   ift:
     from: [own]

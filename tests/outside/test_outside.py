@@ -16,7 +16,7 @@ languages: [en, eo]
 run: {workers: 1}
 llm: {model: scripted/writer, answers: script.jsonl}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0, limit: 4}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0, limit: 4}
 datasets:
   open: {from: [qa], steps: [{use: translate, guards: false, into: [eo]}, {use: language_id}]}
 """

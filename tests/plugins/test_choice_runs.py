@@ -16,7 +16,7 @@ RECIPE = """\
 name: small
 languages: [en]
 sources:
-  exam: {{use: jsonl, path: exam.jsonl, body: choice, language: en, license: CC0-1.0}}
+  exam: {{use: table, path: exam.jsonl, body: choice, language: en, license: CC0-1.0}}
 datasets:
   exams: {{from: [exam]}}
 llm: {{model: scripted/writer, answers: script.jsonl}}
@@ -98,7 +98,7 @@ def test_rows_that_are_learnt_are_refused_with_their_names(bench: Bench) -> None
     text = RECIPE.format(more="").replace("[llm], ask: [generation]", "[one]")
     text = text.replace(
         "datasets:\n",
-        "  lessons: {use: jsonl, path: learnt.jsonl, body: choice, language: en, license: CC0-1.0}\ndatasets:\n",
+        "  lessons: {use: table, path: learnt.jsonl, body: choice, language: en, license: CC0-1.0}\ndatasets:\n",
     )
     text = text.replace("llm:", "  open: {from: [lessons]}\nllm:")
     stage = "{name: one, data: open, start: base, max_steps: 1}"
@@ -118,7 +118,7 @@ def test_examples_of_another_data_set(bench: Bench) -> None:
     text = (bench.folder / "small.yaml").read_text("utf-8")
     text = text.replace(
         "datasets:\n",
-        "  more: {use: jsonl, path: lessons.jsonl, body: choice, language: en, license: CC0-1.0}\ndatasets:\n",
+        "  more: {use: table, path: lessons.jsonl, body: choice, language: en, license: CC0-1.0}\ndatasets:\n",
     )
     bench.write("small.yaml", text.replace("llm:", "  lessons: {from: [more]}\nllm:"))
     bench.script((("It fits.\nAnswer: B", "Item 1?"), "Answer: A"), (("It fits.\nAnswer: B", "Item 2?"), "Answer: B"))

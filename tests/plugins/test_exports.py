@@ -29,7 +29,7 @@ name: small
 languages: [en]
 run: {workers: 1}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [qa]}
 train:

@@ -28,8 +28,8 @@ RECIPE = """\
 name: small
 languages: [en, ja, ko, fr]
 sources:
-  rows: {use: jsonl, path: exams.jsonl, body: choice, answers_from: 0, license: unknown}
-  shots: {use: jsonl, path: few.jsonl, body: choice, answers_from: 0, license: CC0-1.0}
+  rows: {use: table, path: exams.jsonl, body: choice, answers_from: 0, license: unknown}
+  shots: {use: table, path: few.jsonl, body: choice, answers_from: 0, license: CC0-1.0}
 datasets:
   exams: {from: [rows]}
   few: {from: [shots]}

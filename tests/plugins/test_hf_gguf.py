@@ -234,7 +234,7 @@ name: small
 languages: [en]
 run: {{workers: 1}}
 sources:
-  exam: {{use: jsonl, path: exam.jsonl, body: choice, language: en, license: CC0-1.0}}
+  exam: {{use: table, path: exam.jsonl, body: choice, language: en, license: CC0-1.0}}
 datasets:
   exams: {{from: [exam]}}
 models:

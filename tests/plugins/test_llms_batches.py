@@ -192,7 +192,7 @@ languages: [en]
 run: {{workers: 1}}
 {}
 sources:
-  qa: {{use: jsonl, path: rows.jsonl, body: chat, license: CC0-1.0}}
+  qa: {{use: table, path: rows.jsonl, body: chat, license: CC0-1.0}}
 datasets:
   open: {{from: [qa], steps: [{{use: expand, guards: false}}]}}
 """

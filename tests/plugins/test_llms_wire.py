@@ -368,7 +368,7 @@ def test_an_address_that_is_none_or_holds_a_key_is_refused_unseen(model: str) ->
 def test_a_mistyped_address_is_found_with_its_place_and_kept_nowhere(bench: Any) -> None:
     recipe = "name: small\nlanguages: [en]\nllm:\n  model: openai/x\n  api_base: http://me:secret@example.org/v1\n"
     bench.data("qa.en.jsonl")
-    recipe += "sources: {qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}}\n"
+    recipe += "sources: {qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}}\n"
     bench.write("small.yaml", f"{recipe}datasets: {{open: {{from: [qa], steps: [{{use: expand, guards: false}}]}}}}\n")
     for command in ("check", "run"):
         said = bench.factory(command, "small.yaml")

@@ -258,7 +258,7 @@ languages: [en]
 plugins: [tight.py]
 run: {workers: 1}
 sources:
-  qa: {use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
+  qa: {use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}
 datasets:
   open: {from: [qa]}
 train:

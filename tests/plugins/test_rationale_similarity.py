@@ -28,7 +28,7 @@ from langmill.api import (
 from langmill.scores.summing import scores_of
 from langmill_plugins.evaluators.rationale_similarity import RationaleSimilarity, rationale_of
 from langmill_plugins.evaluators.similarity import similarities
-from langmill_plugins.loaders.jsonl import JsonLines
+from langmill_plugins.loaders.table import Table
 
 CONTEXT = EvalContext("eval[0]", 17, PACKS, Path())
 ALL = ("bleu1", "bleu4", "rouge1", "rougeL", "rouge1_set")
@@ -197,7 +197,7 @@ def test_a_set_in_mmedbenchs_layout_says_what_was_checked(tmp_path: Path) -> Non
     told = [True, False, "True", 0, None, "maybe"]
     lines = [json.dumps({**record, "id": str(number), "human_check_passed": one}) for number, one in enumerate(told)]
     (tmp_path / "English.jsonl").write_text("\n".join([*lines, json.dumps({**record, "id": "none"})]), "utf-8")
-    loader = JsonLines(
+    loader = Table(
         path=str(tmp_path), license="x", body="choice", language="en", answer="answer_idx", explanation="rationale"
     )
     items = list(loader.load(SourceContext("sources.s", 17, PACKS, Path(), source="s", license="x")))
@@ -340,7 +340,7 @@ languages: [en, ru]
 run: {workers: 1}
 models: {writer: {model: scripted/writer, answers: script.jsonl}}
 sources:
-  exam: {use: jsonl, path: exam.jsonl, body: choice, license: CC0-1.0, explanation: rationale, answer: answer_idx}
+  exam: {use: table, path: exam.jsonl, body: choice, license: CC0-1.0, explanation: rationale, answer: answer_idx}
 datasets:
   exams: {from: [exam]}
 eval:

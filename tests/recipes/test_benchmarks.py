@@ -133,11 +133,11 @@ def test_public_has_enough_rows_of_each_benchmark() -> None:
 def test_a_plan_goes_without_a_benchmark_that_is_not_there_yet(bench: Bench) -> None:
     """What is learnt is held against those that are there; where none is, against nothing, and the plan says what is absent."""
     bench.data("qa.en.jsonl", "choice.en.jsonl")
-    there = "there: {use: jsonl, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}"
+    there = "there: {use: table, path: data/choice.en.jsonl, body: choice, license: CC0-1.0}"
     gone = there.replace("there", "gone").replace("data/", "nowhere/")
     both = "{use: choice_accuracy, data: first, models: [base]}, {use: choice_accuracy, data: second, models: [base]}"
     text = (
-        f"name: small\nlanguages: [en]\nsources:\n  qa: {{use: jsonl, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}}\n  {there}\n"
+        f"name: small\nlanguages: [en]\nsources:\n  qa: {{use: table, path: data/qa.en.jsonl, body: chat, license: CC0-1.0}}\n  {there}\n"
         f"  {gone}\ndatasets:\n  first: {{from: [there]}}\n  second: {{from: [gone]}}\n"
         "  open: {from: [qa], steps: [{use: decontaminate}]}\n"
         "train: {use: peft, base: local/smollm2-135m-instruct, stages: [{name: one, data: open, start: base, max_steps: 1}]}\n"

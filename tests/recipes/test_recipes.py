@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from langmill.api import SPLITS, Chat, Choice, Loader, Row, SourceContext, Text, words
+from langmill.licensing.licenses import terms
 from langmill.recipe.assembly import Assembly, assemble
-from langmill.report.licenses import terms
 from langmill.yaml12 import draft_file
 from langmill_plugins.trainers.options import AdapterStage
 from langmill_plugins.trainers.order.drawing import draw
@@ -113,7 +113,7 @@ def test_what_the_comments_say_to_type_holds() -> None:
 def test_paper_is_what_is_published() -> None:
     made = assemble(MAIN, profile="paper")
     declared = {
-        name: loader.expect.rows for name, loader in made.sources.items() if loader.expect and loader.expect.rows
+        name: loader.expect.total for name, loader in made.sources.items() if loader.expect and loader.expect.total
     }
     bench = {name: rows for name, rows in declared.items() if name.startswith("mmedbench_")}
     assert sum(bench.values()) == 53_566 and len(bench) == 6
@@ -139,9 +139,10 @@ def test_paper_checks_offline_and_lists_what_is_absent(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "langmill.cli", "check", str(MAIN), "--profile", "paper"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "FACTORY_DATA": str(tmp_path)})
     assert done.returncode == 0, done.stderr
-    absent = [line for line in done.stderr.splitlines() if line.strip().startswith("absent:")]
-    assert len(absent) == 16
-    assert f"{tmp_path}/MMedBench/T*/English.jsonl" in absent[0]
+    assert "absent: 16 of 19 sources" in done.stderr
+    assert done.stderr.count("to be had: ") == 16 and "the recipe does not say" not in done.stderr
+    assert f"{tmp_path}/MMedBench/T*/English.jsonl" in done.stderr
+    assert "MMedBench.zip of the Hugging Face data set Henrychur/MMedBench, unpacked" in done.stderr
 
 
 MMEDBENCH = (

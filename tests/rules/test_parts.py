@@ -21,6 +21,7 @@ PARTS = [(kind, use) for kind in KINDS for use in REGISTRY.names(kind)]
 NEEDED: dict[str, Any] = {
     "path": "data/x.jsonl", "license": "CC0-1.0", "body": "chat", "against": "exams", "into": ["fr"], "base": "local/x",
     "data": "exams", "models": ["base"], "answers": "script.jsonl", "stands_for": "openai/x", "revision": "0" * 40,
+    "language": "en", "tokenizer": "local/x",
 }  # fmt: skip
 """Values for options that have no default."""
 

@@ -81,9 +81,12 @@ def _write(assembly: Assembly, store: RunFolder, number: int, kind: str, model: 
     """Write the folder, whole or not at all; returns in words what was written."""
     from langmill.disk.whole import whole_folder
     from langmill.evaluation.rows import answers_file, context_of
+    from langmill.licensing.gate import refuse_rows
     from langmill.report.exported import evaluation_card
     from langmill.scoring import Examination
 
+    told = [stage.name for stage in assembly.stages if stage.name == model]  # its answers go out, too
+    refuse_rows(assembly, store, [assembly.evaluators[number][1].data], told)
     one = Examination(assembly, store, number, lambda event: None, offline=True)
     evaluator = one.evaluator
     if model is not None and model not in evaluator.models:

@@ -24,6 +24,8 @@ def export(
 ) -> None:
     """Write a trained stage as a model that other programs run, with its card."""
     from langmill.jobs import run_job
+    from langmill.licensing.gate import refuse_rows
+    from langmill.report.cards import stages_behind
     from langmill.report.exported import demonstration
 
     assembly, store = opened(run)
@@ -44,6 +46,7 @@ def export(
         )
     if out.exists():
         raise FactoryError(f"--out {out}: there is something already, and nothing is overwritten: name a new folder")
+    refuse_rows(assembly, store, (one.data for one in stages_behind(assembly, by_name[stage])), [stage])
     reasons = demonstration(assembly, store, by_name[stage])
     if reasons and not allow_demo:
         raise FactoryError(

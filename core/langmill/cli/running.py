@@ -99,16 +99,25 @@ def _run(assembly: Assembly, store: RunFolder, request: Request, json_: bool) ->
 
 def check(recipe: Recipe, profile: Profile = None, set_: Sets = None, json_: Json = False) -> None:
     """Find everything that can be wrong with a recipe, without running it."""
+    from langmill.licensing.gate import refusals, refuse
+    from langmill.licensing.notes import notes
     from langmill.recipe.able import all_unable
+    from langmill.recipe.absent import told
 
     assembly = assembled(recipe, profile, set_)
     absent, unready, unable = assembly.absent(), assembly.unready(), all_unable(assembly)
+    said, refused = notes(assembly), [str(one) for one in refusals(assembly)]
     if json_:
-        give({"recipe": assembly.recipe.name, "absent": absent, "unready": unready, "unable": unable})
+        missing = [item.facts() for item in absent]
+        lacks = {"absent": missing, "unready": unready, "unable": unable}
+        give({"recipe": assembly.recipe.name, "refused": refused, "notes": said, **lacks})
+    refuse(assembly)
     parts = f"{len(assembly.sources)} sources, {len(assembly.datasets)} data sets, {len(assembly.stages)} stages"
     say(f"{recipe}: sound. {parts}, {len(assembly.evaluators)} evaluations, languages {' '.join(assembly.packs)}")
-    for line in absent:
-        say(f"  absent: {line}")
+    for line in told(absent, len(assembly.sources)):
+        say(f"  {line}")
+    for line in said:
+        say(f"  note: {line}")
     for line in unready:
         say(f"  can not train yet: {line}")
     for line in unable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,6 +67,8 @@ class SourceContext(Context):
     license: str = ""
     shares: tuple[tuple[Split, float], ...] = ()
     splits: Mapping[Split, Split | None] = field(default_factory=dict)
+    records: Counter[str] = field(default_factory=Counter, compare=False)
+    """Rows and rejects made so far, by the split that the source itself gives them (empty: none)."""
 
     def row(
         self,
@@ -80,14 +83,23 @@ class SourceContext(Context):
         """A row of this source. Without a split of its own a hash of the family decides; parallel editions share a family."""
         name = f"{self.source}/{record}"
         family = family or name
+        self.records[split or ""] += 1
         split = self.splits.get(split, split) if split else None
         split = split or split_of(family, self.seed, self.shares)
         return Row(name, language, split, family, body, Origin(self.source, str(record), (self.license,)), flags)
 
     def reject(
-        self, record: str | int, reason: str, detail: str = "", *, excerpt: str = "", language: str = ""
+        self,
+        record: str | int,
+        reason: str,
+        detail: str = "",
+        *,
+        excerpt: str = "",
+        language: str = "",
+        split: Split | None = None,
     ) -> Reject:
-        """A record that can not become a row. ``reason`` is a countable word."""
+        """A record that can not become a row. ``reason`` is a countable word, ``split`` the source's own, for the count of records."""
+        self.records[split or ""] += 1
         return Reject(self.source, str(record), f"sources.{self.source}", reason, detail, excerpt[:200], language)
 
 
@@ -167,12 +179,14 @@ class Around:
 @dataclass(frozen=True)
 class StepContext(Context):
     """What a filter or an augmenter is handed. ``rows(dataset, split)`` streams an earlier data set, or what there is so far of
-    the step's own; ``benchmarks`` has the splits that eval: asks, by data set; ``models`` gives others of the recipe's models."""
+    the step's own, ``whole`` is False where that lacks rows (a run with --limit, and a plan: no model was asked yet);
+    ``benchmarks`` has the splits that eval: asks, by data set; ``models`` gives others of the recipe's models."""
 
     llm: Model | None = None
     rows: Callable[[str, Split | None], Iterator[Row]] = field(default=lambda dataset, split: iter(()))
     benchmarks: Mapping[str, tuple[Split, ...]] = field(default_factory=dict)
     models: Callable[[str], Model] | None = None
+    whole: bool = True
 
     def held_against(self, against: str | Sequence[str]) -> tuple[str, ...]:
         """The data sets that a step's ``against`` means."""

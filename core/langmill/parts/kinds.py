@@ -10,29 +10,44 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from langmill.errors import MissingInput
 from langmill.parts.contexts import Context, SourceContext, StepContext
+from langmill.parts.evaluation import Table
 from langmill.parts.forecasts import RowAhead, StageForecast
 from langmill.parts.part import Part
 from langmill.parts.providers import LLM
 from langmill.rows import Chat, Choice, Drop, Reject, Row, Skip, Split, Text
 
 if TYPE_CHECKING:
-    pass
+    from langmill.parts.languages import Prompt
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Expect(Part):
-    """What the source should hold when it is whole; used when it is absent, and always marked as declared."""
+_Number = Annotated[int, Field(ge=0)]
+_Records = Annotated[  # told apart before they are read, so that a fault is told once
+    Annotated[_Number, Tag("number")] | Annotated[Mapping[Split, _Number], Tag("splits")],
+    Discriminator(lambda value: "splits" if isinstance(value, Mapping) else "number"),
+]
 
-    rows: int | None = Field(None, ge=0, description="rows")
+
+class Expect(Part):
+    """What the source holds when it is whole. Shown as declared while it is absent; held against what was read once it is there."""
+
+    rows: _Records | None = Field(
+        None, description="records, of all splits together or by split, e.g. {train: 10178, test: 1273}"
+    )
     tokens: int | None = Field(None, ge=0, description="tokens, by a common tokenizer")
+
+    @property
+    def total(self) -> int | None:
+        """All records, None where that is not declared."""
+        return sum(self.rows.values()) if isinstance(self.rows, Mapping) else self.rows
 
 
 class Loader(Part):
@@ -47,7 +62,10 @@ class Loader(Part):
         description="take the source's split as another, e.g. {dev: test}; null: decide by dev and test",
     )
     limit: int | None = Field(None, ge=1, description="most rows kept per language and split, the first ones")
-    expect: Expect | None = Field(None, description="declared size, for plan when the source is absent")
+    home: str = Field("", description="where the set is to be had and how, in words; told where it is absent")
+    expect: Expect | None = Field(
+        None, description="declared size, for plan when the source is absent, checked when it is there"
+    )
 
     @abstractmethod
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
@@ -79,22 +97,25 @@ class Loader(Part):
 
 
 class FollowUp(NamedTuple):
-    """A call that may follow an answer: to mend it, or to have it judged. ``share``: to how many of the answers, at the least and
-    at the most; ``size``: characters of its own answer, from a terse and from a talkative model. Its prompt holds the first one's
-    and the answer."""
+    """A call that may follow an answer: to mend it, to have it judged, or to go on from it. ``share``: to how many of the answers, at
+    the least and at the most; ``size``: characters of its own answer, from a terse and from a talkative model. Its prompt holds the
+    first one's and the answer, unless another ``prompt`` stands for it."""
 
     model: str
     step: str
     size: tuple[float, float]
     share: tuple[float, float]
+    prompt: Prompt | None = None
 
 
 class Augmenter(Part):
     """Makes rows of rows with a model. What it returns is added to the data set."""
 
     bodies: ClassVar[tuple[type, ...]] = (Text, Chat, Choice)
-    keep: Literal["always", "skipped", "never"] = Field(
-        "always", description="the parent stays beside what is made of it; stays only where the step was skipped; goes"
+    keep: Literal["always", "unmade", "skipped", "never"] = Field(
+        "always",
+        description="the parent stays beside what is made of it; stays where nothing was made of it, for whatever reason; stays only "
+        "where the step was skipped; goes",
     )
     splits: tuple[Split, ...] = Field(
         ("train",), min_length=1, description="splits this step acts on; rows of other splits pass"
@@ -137,6 +158,10 @@ class Augmenter(Part):
         talkative model, JSON included. None when that can not be said; the plan then takes anything up to max_tokens."""
         return None
 
+    def call_size(self, row: Row, step: str, language: str, context: StepContext) -> tuple[float, float] | None:
+        """As :meth:`answer_size`, for a part whose calls of different steps have answers of different sizes."""
+        return self.answer_size(row, language, context)
+
     def expected(self, row: Row, language: str, characters: float, context: StepContext) -> Iterable[Row]:
         """For the price before a run: the rows that an answer in ``language`` of so many characters would make of a row,
         with the ids they will have and ``context.pack(language).filler(n)`` for words. Later steps are counted on them."""
@@ -149,6 +174,10 @@ class Exporter(Part):
     @abstractmethod
     def export(self, rows: Iterable[Row], folder: Path, context: Context) -> Path:
         """Write rows (sorted by language, then split) below ``folder``, whole or not at all; returns what was written."""
+
+    def tables(self, folder: Path) -> Sequence[Table]:
+        """For the report: small tables of what it wrote below ``folder``, rows and columns as :class:`Table` has them."""
+        return ()
 
 
 class Stage(Part):
@@ -165,8 +194,10 @@ class Stage(Part):
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="learning-rate schedule")
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps that warm up")
-    batch: int = Field(
-        4, ge=1, description="examples a device goes through at once; where they are packed, lines of them at most"
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        4,
+        description="examples a device goes through at once; where they are packed, lines of them at most; auto: as many as its "
+        "free memory holds, where the trainer can tell, and a step learns from accumulate examples",
     )
     accumulate: int = Field(
         1,
@@ -175,6 +206,11 @@ class Stage(Part):
     )
     save_steps: int = Field(20, ge=1, description="steps between checkpoints, what a kill can cost")
     eval_rows: int = Field(64, ge=1, description="most dev rows for the validation loss")
+
+    @property
+    def width(self) -> int:
+        """Examples that a step learns from, however many a device goes through at once."""
+        return self.accumulate * (1 if self.batch == "auto" else self.batch)
 
 
 @dataclass(frozen=True)

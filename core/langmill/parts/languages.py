@@ -225,6 +225,8 @@ PROMPTS: dict[str, dict[str, object]] = {
     "system": {},
     "expand": {"question": "Q", "answer": "A"},
     "ask": {"passage": "P", "count": 2},
+    "unify_question": {"passage": "P", "source": "S", "most": 180},
+    "unify_answer": {"question": "Q", "passage": "P", "source": "S"},
     "translate": {"source": "S", "question": "Q", "answer": "A"},
     "translate_choice": {
         "source": "S",

@@ -101,6 +101,7 @@ class LLM(Part):
     requests_per_minute: int | None = Field(None, ge=1, description="most calls sent in a minute")
     tokens_per_minute: int | None = Field(None, ge=1, description="most tokens in a minute, answers at max_tokens")
     fallback: str | None = Field(None, description="name of a model under models: that takes over when this one is out")
+    terms: str | None = Field(None, min_length=1, description="what its terms say about using its answers, in words")
     batch: bool = Field(False, description="send calls through the provider's batch API: half the price, up to a day")
 
     @property

@@ -3,6 +3,7 @@
     result.json: {train_loss: {first, last, steps}, dev_loss: {first, last}, steps, tokens, seconds,
                   rows: {train, dev}, examples: {train, dev}, left_out: {train: {REASON: {LANGUAGE: n}}, dev: …},
                   forms_left_out, cut: the same, draws: {LANGUAGE: {SOURCE: n}}, trained_tokens: {LANGUAGE: n}, packed, fill,
+                  mix: {ends: [STEP, …], draws: {SOURCE: [n, …]}, weights: {SOURCE: w}},
                   backend, held_in, trained_parameters, processes, halvings, chat_template, peak_memory_bytes,
                   base: {name, identity, demonstration}}
 
@@ -15,7 +16,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from langmill.disk.store import RunFolder
 
@@ -30,6 +31,15 @@ class Ends(NamedTuple):
     steps: int = 0
 
 
+class Mix(NamedTuple):
+    """How the share of sources changed in a stage. ``ends``: the last step of each stretch of it; ``draws``: examples in each
+    stretch, by source; ``weights``: by source, with which it was drawn from what was left."""
+
+    ends: tuple[int, ...]
+    draws: Mapping[str, tuple[int, ...]]
+    weights: Mapping[str, float]
+
+
 @dataclass(frozen=True)
 class Result:
     """A stage's figures; None and empty where the trainer did not tell.
@@ -37,7 +47,8 @@ class Result:
     ``losses``: by split, what stands for the model first (validation), then the train batches. ``rows``, ``examples``: that
     some step learnt from (an item can make two examples), each once. ``left_out``, ``cut``: train rows by reason and language;
     a cut row lost of its prompt. ``forms_left_out``: examples of rows that were learnt from in another form.
-    ``draws``: how often an example was learnt from, by language and source. ``steps``: optimiser steps. ``tokens``: learnt from
+    ``draws``: how often an example was learnt from, by language and source. ``mix``: by source over the stage, where that changes by
+    design. ``steps``: optimiser steps. ``tokens``: learnt from
     over all steps, padding not counted. ``trained_tokens``: those of them that carried loss, by language. ``seconds``: of the
     steps. ``packed``, ``fill``: several examples in a line, and the share of a line's places that hold a token. ``backend``,
     ``held_in``: what trained, and the form of the base's weights. ``trained_parameters``: their number. ``processes``: that shared
@@ -53,6 +64,7 @@ class Result:
     forms_left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     cut: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     draws: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    mix: Mix | None = None
     steps: int | None = None
     tokens: int | None = None
     trained_tokens: Mapping[str, int] = field(default_factory=dict)
@@ -152,6 +164,7 @@ def result(store: RunFolder, stage: str) -> Result:
         forms_left_out=_tables(_mapping(_mapping(facts, "forms_left_out"), "train")),
         cut=_tables(_mapping(_mapping(facts, "cut"), "train")),
         draws=_tables(_mapping(facts, "draws")),
+        mix=_mix(_mapping(facts, "mix")),
         steps=_count(facts, "steps"),
         tokens=_count(facts, "tokens"),
         trained_tokens=_counts(_mapping(facts, "trained_tokens")),
@@ -198,6 +211,21 @@ def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 def _mapping(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = facts.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _mix(facts: Mapping[str, Any]) -> Mix | None:
+    """What is told of it, if that holds together: as many counts as stretches, of two sources at the least."""
+    ends = facts.get("ends")
+    if not _counted(ends) or sorted(set(ends)) != ends:
+        return None
+    draws = {source: tuple(n) for source, n in _mapping(facts, "draws").items() if _counted(n) and len(n) == len(ends)}
+    told = _mapping(facts, "weights")
+    weights = {source: weight for source in told if (weight := _number(told, source)) is not None}
+    return Mix(tuple(ends), draws, weights) if len(draws) > 1 else None
+
+
+def _counted(values: object) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and bool(values) and all(type(value) is int and value >= 0 for value in values)
 
 
 def _number(facts: Mapping[str, Any], key: str) -> float | None:

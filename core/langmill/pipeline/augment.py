@@ -231,7 +231,7 @@ def _gather(
     made = [item for item in answer if isinstance(item, Row)]
     drops = [item for item in answer if isinstance(item, Drop)]
     keep = step.part.keep
-    if keep == "always" or (keep == "skipped" and not (made or drops)):
+    if keep == "always" or (keep == "skipped" and not (made or drops)) or (keep == "unmade" and not made):
         kept.append(row)
         tally.add(name, language, "kept")
     else:

@@ -32,6 +32,7 @@ from langmill.errors import BudgetReached, FactoryError
 from langmill.parts.filters import IndexedFilter
 from langmill.pipeline.augment import Augmentation, Counts, Step, Work
 from langmill.pipeline.deciding import ApplyWork, Decision, apply_drops
+from langmill.pipeline.expected import held_against
 from langmill.pipeline.money import Money
 from langmill.pipeline.segments import JudgeWork, Loaded, LoadWork, PartRef, Workshop, judge_partition, load_source
 from langmill.recipe.assembly import Assembly
@@ -67,6 +68,8 @@ class Pipeline:
             done[loaded.source] = loaded
             rows = sum(partition.rows for partition in loaded.partitions)
             self.report({"event": "source", "source": loaded.source, "rows": rows, "kept": loaded.kept})
+            if told := held_against(self.assembly.sources[loaded.source].expect, loaded).difference:
+                self.report({"event": "note", "text": f"source {loaded.source}: {told}"})
         return done
 
     async def make(self, plan: DatasetPlan, sources: Mapping[str, Loaded]) -> dict[str, Any]:

@@ -66,9 +66,10 @@ class Workshop:
     offline: bool
     run: Path
     benchmarks: Mapping[str, tuple[Split, ...]] = field(default_factory=dict)
+    whole: bool = True  # whether data sets have all their rows, which those of a plan and of a bounded run have not
 
     @classmethod
-    def of(cls, assembly: Assembly, run: Path, *, offline: bool = False) -> Workshop:
+    def of(cls, assembly: Assembly, run: Path, *, offline: bool = False, whole: bool = True) -> Workshop:
         """The workshop of a recipe whose run lies in a folder."""
         recipe, languages = assembly.recipe, tuple(assembly.packs)
         return cls(
@@ -80,6 +81,7 @@ class Workshop:
             offline,
             run,
             assembly.benchmarks,
+            whole,
         )
 
     def part(self, ref: PartRef) -> Part:
@@ -101,7 +103,7 @@ class Workshop:
         rows = partial(self.rows, own=own or {})
         packs = self.packs()
         return StepContext(
-            place, self.seed, packs, self.folder, self.data_dir, self.offline, llm, rows, self.benchmarks, models
+            place, self.seed, packs, self.folder, self.data_dir, self.offline, llm, rows, self.benchmarks, models, self.whole
         )
 
     def context(self, place: str) -> Context:
@@ -151,12 +153,13 @@ class LoadWork:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A source's partitions, in order, and its files' hashes."""
+    """A source's partitions, in order, its files' hashes, and its records by the split that it gives them itself."""
 
     source: str
     partitions: tuple[Partition, ...]
     files: Mapping[str, str]
     kept: bool
+    records: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_source(work: LoadWork) -> Loaded:
@@ -172,13 +175,15 @@ def load_source(work: LoadWork) -> Loaded:
     root = root if root.is_dir() else root.parent
     hashes = {str(path.relative_to(root)): file_hash(path) for path in loader.files(context)}
     code = shop.registry.code_id(type(loader))
-    shape = [ref.options, ref.name, sorted(hashes.items()), code, shop.seed, shop.languages, work.limit]
-    key = key_of("load", shape)
+    options = {name: value for name, value in ref.options.items() if name not in ("home", "expect")}  # told, not done
+    shape = [options, ref.name, sorted(hashes.items()), code, shop.seed, shop.languages, work.limit]
+    key = key_of("load", "records by split", shape)
     last = work.out / f"{key}.end.parquet"
     if last.exists():
-        number = read_facts(last)["partitions"]
+        facts = read_facts(last)
+        number = facts["partitions"]
         done = tuple(Partition.read(work.out / f"{key}-{index:05d}.parquet") for index in range(number))
-        return Loaded(ref.name, (*done, Partition.read(last)), hashes, True)
+        return Loaded(ref.name, (*done, Partition.read(last)), hashes, True, facts["records"])
     partitions: list[Partition] = []
     rows: list[Row] = []
     rejects: list[Reject] = []
@@ -200,7 +205,8 @@ def load_source(work: LoadWork) -> Loaded:
             tally.add(step, item.language, "skipped:language_not_in_recipe")
         elif (size := _bytes(item)) is None:
             excerpt = words(item.body)[:200].encode("utf-8", "backslashreplace").decode()
-            reject(context.reject(item.origin.record, "not_unicode", excerpt=excerpt, language=item.language))
+            place, record = f"sources.{ref.name}", item.origin.record  # without the row, which no file can hold
+            reject(Reject(ref.name, record, place, "not_unicode", excerpt=excerpt, language=item.language))
         elif limits and taken[item.language, item.split] >= min(limits):
             tally.add(step, item.language, "skipped:over_limit")
         elif not seen.add(item.id):
@@ -214,8 +220,9 @@ def load_source(work: LoadWork) -> Loaded:
             path = work.out / f"{key}-{len(partitions):05d}.parquet"
             partitions.append(write_partition(path, rows, rejects, tally))
             rows, rejects, tally, held = [], [], Tally(), 0
-    partitions.append(write_partition(last, rows, rejects, tally, partitions=len(partitions)))
-    return Loaded(ref.name, tuple(partitions), hashes, False)
+    records = dict(sorted(context.records.items()))
+    partitions.append(write_partition(last, rows, rejects, tally, partitions=len(partitions), records=records))
+    return Loaded(ref.name, tuple(partitions), hashes, False, records)
 
 
 def _bytes(row: Row) -> int | None:

@@ -12,17 +12,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from langmill.api import MissingInput, Part, Price, StageForecast
+from langmill.api import Part, Price, StageForecast
 from langmill.calls.engine import Engine
 from langmill.disk.store import RunFolder
 from langmill.ledger.ledger import Ledger
+from langmill.licensing.gate import refuse
+from langmill.licensing.notes import notes
 from langmill.parts.contexts import held_against
+from langmill.pipeline.expected import held_against as beside_expected
 from langmill.pipeline.segments import Workshop
 from langmill.plan.estimate import NOTHING, Span, without_language
 from langmill.plan.evaluations import ExamForecast, evaluations
 from langmill.plan.training import stages
 from langmill.plan.walk import Group, Walk
 from langmill.recipe.able import all_unable
+from langmill.recipe.absent import Absent
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan
 
@@ -60,13 +64,17 @@ class StepCost:
 
 @dataclass
 class Planned:
-    """The plan: rows by source and language, what is absent (with declared counts), what training lacks on this machine, what
-    keeps models from answering, the steps that ask a model, what is skipped and how often, models without a price by their name in the
+    """The plan: rows by source and language, how many sources the recipe has, which of them differ from what is declared, what
+    is absent (with declared counts), what is to be said of licences and writers, what training lacks on this machine, what keeps
+    models from answering, the steps that ask a model, what is skipped and how often, models without a price by their name in the
     recipe, the recipe's own cap, the seconds in all but training and the examination of weights, what the stages of training take, what
     evaluations ask, and what a person should be told about the ledger, if anything."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
-    absent: list[str] = field(default_factory=list)
+    sources: int = 0
+    differing: dict[str, str] = field(default_factory=dict)
+    absent: tuple[Absent, ...] = ()
+    notes: list[str] = field(default_factory=list)
     unready: list[str] = field(default_factory=list)
     unable: list[str] = field(default_factory=list)
     steps: list[StepCost] = field(default_factory=list)
@@ -95,21 +103,24 @@ class Planned:
 
 
 async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
-    """Read what is there and count. Sources that are absent are listed and left out."""
-    planned = Planned(budget=assembly.recipe.budget, unready=assembly.unready(), unable=all_unable(assembly))
-    present = []
-    for name, loader in assembly.sources.items():
-        try:
-            loader.files(assembly.context(f"sources.{name}"))
-            present.append(name)
-        except MissingInput as error:
-            declared = f"; declared: {loader.expect.rows:,} rows" if loader.expect and loader.expect.rows else ""
-            planned.absent.append(f"{error}{declared}")
+    """Read what is there and count. Sources that are absent are listed and left out. Raises RecipeError where a licence forbids what
+    the recipe does."""
+    refuse(assembly)
+    planned = Planned(
+        budget=assembly.recipe.budget,
+        sources=len(assembly.sources),
+        absent=assembly.absent(),
+        unready=assembly.unready(),
+        unable=all_unable(assembly),
+        notes=notes(assembly),
+    )
+    gone = {item.name for item in planned.absent}
+    present = [name for name in assembly.sources if name not in gone]
     with tempfile.TemporaryDirectory(prefix="langmill-plan-") as scratch, Ledger() as ledger:
         store = RunFolder(Path(scratch))
         full = _full(assembly, present)
         asked = {name: splits for name, splits in assembly.benchmarks.items() if name in full}
-        shop = replace(Workshop.of(assembly, store.root), benchmarks=asked)
+        shop = replace(Workshop.of(assembly, store.root, whole=False), benchmarks=asked)
         engine = Engine(
             assembly.models, ledger, run="plan", budget=None, context=assembly.context("llm"), report=lambda event: None
         )
@@ -118,6 +129,8 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
         sources = walk.load(present)
         for name, loaded in sources.items():
             planned.rows[name] = walk.read(loaded)
+            if told := beside_expected(assembly.sources[name].expect, loaded).difference:
+                planned.differing[name] = told
         for dataset in assembly.datasets.values():
             there = tuple(name for name in dataset.inputs if name in sources or name in assembly.datasets)
             steps = tuple(step for step in dataset.steps if not _idle(step.part, assembly, full))
@@ -205,7 +218,9 @@ def facts(planned: Planned) -> dict[str, Any]:
     """The plan for programs. Ranges are {low, high}, money is in US dollars."""
     return {
         "rows": planned.rows,
-        "absent": planned.absent,
+        "differing": planned.differing,
+        "absent": [item.facts() for item in planned.absent],
+        "notes": planned.notes,
         "unready": planned.unready,
         "unable": planned.unable,
         "steps": [asdict(cost) for cost in planned.steps],

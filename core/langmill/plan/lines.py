@@ -12,6 +12,7 @@ from langmill.api import Reach, Room, StageForecast
 from langmill.plan.estimate import FAST, NOTHING, SLOW, Span
 from langmill.plan.evaluations import ExamForecast
 from langmill.plan.forecast import Planned, StepCost
+from langmill.recipe.absent import told as absent_lines
 
 _HEAD = ("rows", "calls", "paid", "tokens in", "tokens out", "US$", "batch US$", "time")
 _NAME = 28  # characters of a data set's or a step's name, at most
@@ -23,7 +24,9 @@ def lines(planned: Planned) -> list[str]:
     """What is to be told about the ledger, sources, then each data set's steps by language, then what it all comes to."""
     out = planned.notice.splitlines()
     out += [_source(source, by_language) for source, by_language in planned.rows.items()]
-    out += [f"absent: {line}" for line in planned.absent]
+    out += [f"{source}: {told}" for source, told in planned.differing.items()]
+    out += absent_lines(planned.absent, planned.sources)
+    out += [folded for note in planned.notes for folded in _folded(f"note: {note}")]
     out += [f"can not train yet: {line}" for line in planned.unready]
     out += [f"can not answer yet: {line}" for line in planned.unable]
     if planned.steps:

@@ -15,9 +15,11 @@ from langmill.calls.engine import Engine
 from langmill.disk.store import RunFolder
 from langmill.errors import MissingInput, RowFault
 from langmill.ledger.ledger import Ledger
+from langmill.licensing.gate import refuse
 from langmill.parts.contexts import Around
 from langmill.pipeline.dataset import Pipeline
 from langmill.pipeline.segments import Workshop
+from langmill.recipe.absent import told
 from langmill.recipe.assembly import Assembly
 from langmill.rows import words
 
@@ -54,12 +56,13 @@ class _Preview(Pipeline):
 async def preview(assembly: Assembly, rows: int, budget: float | None) -> list[str]:
     """Lines: what is to be told about the ledger, each prompt with its answer, then each data set's rows and rejects. ``rows``
     per source, language and split."""
+    refuse(assembly)
     if absent := assembly.absent():
-        raise MissingInput("these can not be read:\n" + "\n".join(f"  {line}" for line in absent))
+        raise MissingInput("\n".join(told(absent, len(assembly.sources))))
     with tempfile.TemporaryDirectory(prefix="langmill-preview-") as scratch, Ledger() as ledger:
         store = RunFolder(Path(scratch))
         context = assembly.context("llm")
-        shop = Workshop.of(assembly, store.root)
+        shop = Workshop.of(assembly, store.root, whole=False)
         models = {
             name: llm.model_copy(update={"batch": False}) for name, llm in assembly.models.items()
         }  # now, not in a day

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from langmill.api import Augmenter, Drop, Model, Row, RowFault, Skip, StepContext, words
+from langmill.api import Augmenter, Drop, Message, Model, Row, RowFault, Skip, StepContext, words
 from langmill.calls.engine import REASKS
 from langmill.calls.silent import Asked, Notes, silenced
 from langmill.disk.partitions import Partition, Tally, write_partition
@@ -266,8 +266,8 @@ class _Turn:
             group.sampled |= weight != 1.0
         children = [item for item in made if isinstance(item, Row) and item.id not in self.ids]
         self.ids |= {child.id for child in children}
-        worked = any(isinstance(item, Row | Drop) for item in made)
-        stays = self.part.keep == "always" or (self.part.keep == "skipped" and not worked)
+        worked = any(isinstance(item, Row if self.part.keep == "unmade" else Row | Drop) for item in made)
+        stays = self.part.keep == "always" or (self.part.keep in ("skipped", "unmade") and not worked)
         return [*([row] if stays else []), *children]
 
     def _unpaid(
@@ -281,7 +281,7 @@ class _Turn:
         """Count a call and make stand-ins of what it would bring."""
         call = long[0]
         group = self.walk.group(self.dataset, self.place, self._of(call), call)
-        sizes = [self.part.answer_size(item, call.language, self.context) for item in (row.short, row.long)]
+        sizes = [self.part.call_size(item, call.step, call.language, self.context) for item in (row.short, row.long)]
         size = sizes[0] and sizes[1] and _either(Span(*sizes[0]), Span(*sizes[1]))
         if stand_in or call.key not in self.walk.seen:
             if not stand_in:
@@ -311,11 +311,13 @@ class _Turn:
     def _followed(self, row: _Made, call: Call, prompts: Sequence[Prompt]) -> None:
         """Count the calls that an answer may bring about: as long as the first one and its answer, at the most."""
         grown = self.walk.assembly.models[self.name].max_tokens
-        for name, step, size, (least, most) in self.part.followed(row.long, call.step, call.language, self.context):
+        for name, step, size, (least, most), own in self.part.followed(
+            row.long, call.step, call.language, self.context
+        ):
             group = self.walk.group(
                 self.dataset, self.place, name, call._replace(step=step, model=self.walk.engine.model(name).name)
             )
-            short, long = (replace(prompt, most=prompt.most + grown) for prompt in prompts)
+            short, long = (_grown(prompt, own.messages if own else None, grown) for prompt in prompts)
             share = row.share * least / most if most else 0.0
             group.calls.add(short, long, size, row.weight * most, share, TRIES)
 
@@ -344,8 +346,8 @@ class _Turn:
             for index, asked in enumerate(long):
                 group = self._unpaid(row, short[index] if index < len(short) else asked, asked, stand_in=True)
                 group.rows += weight
-            worked = any(isinstance(item, Row | Drop) for item in results)
-            stays = self.part.keep == "always" or (self.part.keep == "skipped" and not worked)
+            worked = any(isinstance(item, Row if self.part.keep == "unmade" else Row | Drop) for item in results)
+            stays = self.part.keep == "always" or (self.part.keep in ("skipped", "unmade") and not worked)
             if rest := made.weight - (0.0 if stays else weight):
                 kept.append(_Made(made.short, made.long, rest, made.share, made.grown))
         self.notes.look_up = True
@@ -377,5 +379,18 @@ def prompt_of(asked: Asked, row: Row, grown: int) -> Prompt:
     _, messages, shape = asked
     text = "".join(message.content for message in messages)
     # As the sender reserves for it: a token a byte at the most, and the schema in the provider's own words.
-    most = len(text.encode("utf-8", "replace")) + 16 * len(messages) + 2 * len(shape.text.encode()) + 256
+    most = _bytes(text, messages) + 2 * len(shape.text.encode()) + 256
     return Prompt(text, len(messages), len(words(row.body)), row.language, len(shape.text), most + grown)
+
+
+def _bytes(text: str, messages: Sequence[Message]) -> int:
+    return len(text.encode("utf-8", "replace")) + 16 * len(messages)
+
+
+def _grown(prompt: Prompt, own: Sequence[Message] | None, grown: int) -> Prompt:
+    """The prompt of a call that follows one with ``prompt``: with an answer more in it, and its own messages if it has such."""
+    most = prompt.most + grown
+    if own is None:
+        return replace(prompt, most=most)
+    text = "".join(message.content for message in own)
+    return replace(prompt, text=text, messages=len(own), most=most + _bytes(text, own))

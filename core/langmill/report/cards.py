@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,18 +16,26 @@ from langmill import __version__
 from langmill.api import Stage, Trainer
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_text
+from langmill.licensing.licenses import conflicts, strictest, terms
+from langmill.licensing.notes import writer_notes
+from langmill.licensing.writers import terms_of
 from langmill.parts.evaluation import ALL
 from langmill.parts.part import Part
 from langmill.parts.training import left, result
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import DatasetPlan
 from langmill.report.counts import Counts, checks, count, funnel, guarding, unchecked
-from langmill.report.licenses import strictest, terms
 from langmill.report.pages import page
 from langmill.report.scores import ALL_LANGUAGES, Evaluation, against_chance, evaluations
 from langmill.yaml12 import dump
 
 NOT_FOR_CARE = "Not reviewed by clinicians. Not for care."
+RATIONALES = {
+    "explanation_unchecked": "that nobody has checked, or that its source did not let pass",
+    "explanation_failed": "that a reviewer did not let pass",
+    "explanation_disputed": "that reviewers disagree about",
+    "explanation_changed": "that has changed since it was reviewed",
+}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 _SCORES = re.compile(r"^## Scores\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TASKS = {"chat": "question-answering", "choice": "multiple-choice", "text": "text-generation"}
@@ -57,7 +65,8 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
     chain = stages_behind(assembly, stage)
     names = list(dict.fromkeys(one.data for one in chain))
     counted = {name: count(store, name, "train") for name in names}
-    licenses = sorted({license for counts in counted.values() for license in counts.every_license})
+    rows = {license for counts in counted.values() for license in counts.every_license}
+    licenses = sorted({*rows, *facts.get("licenses", ())})  # those of the base among them
     demonstration = sum((counts.demonstration for counts in counted.values()), Counter[str]())
     figures, weights = result(store, stage.name), left(store, facts.get("adapter") or f"train/{stage.name}/adapter")
     front = {
@@ -86,6 +95,8 @@ def write_stage_card(assembly: Assembly, store: RunFolder, stage: Stage, facts: 
         files=[file for one in chain for file in _learned_files(store, one, facts if one is stage else None)],
         licenses=[terms(license) for license in licenses],
         strictest=strictest(licenses),
+        conflicts=conflicts(licenses),
+        writers=writers_of(assembly, counted.values()),
         demonstration=demonstration,
         guards=[each for name in names for each in guarding(assembly, name)],
         checks=[check for name in names for check in checks(assembly, store, name)],
@@ -146,6 +157,8 @@ def _dataset_card(assembly: Assembly, store: RunFolder, plan: DatasetPlan, facts
         sources=source_facts(assembly, counts),
         licenses=[terms(license) for license in counts.every_license],
         strictest=strictest(counts.every_license),
+        conflicts=conflicts(counts.every_license),
+        writers=writers_of(assembly, [counts]),
         guards=guarding(assembly, plan.name),
         checks=checks(assembly, store, plan.name),
         unchecked=unchecked(assembly, plan.name),
@@ -187,10 +200,16 @@ def _front(assembly: Assembly, plan: DatasetPlan, counts: Counts) -> dict[str, A
 
 
 def _front_license(licenses: Sequence[str]) -> dict[str, str]:
-    """One known licence by its id; several, or one that is not known, as ``other`` with all their names."""
-    if len(licenses) == 1 and terms(licenses[0]).known:
+    """One known licence by its id; several, or one that is not known or no id, as ``other`` with all their names."""
+    if len(licenses) == 1 and terms(licenses[0]).known and re.fullmatch(r"[\w.+-]+", licenses[0], re.ASCII):
         return {"license": licenses[0].lower()}
     return {"license": "other", "license_name": ", ".join(licenses) or "none"}
+
+
+def writers_of(assembly: Assembly, counted: Iterable[Counts]) -> list[str]:
+    """What is to be said of the terms of the models whose marks rows bear, a line each."""
+    names = {model for counts in counted for _, model, _ in counts.writers}
+    return writer_notes(terms_of(names, assembly.models.values()), assembly.recipe.purpose)
 
 
 def stages_behind(assembly: Assembly, stage: Stage) -> list[Stage]:
@@ -252,7 +271,9 @@ def _limits(assembly: Assembly, counts: Counts, steps: Sequence[Any]) -> list[st
                 codes = ", ".join(sorted(step.by_language(f"skipped:{reason}"))) or "no language"
                 limits.append(f"{step.name}: {n:,} skipped ({reason}) in {codes}.")
     for flag, n in sorted(counts.flags.items()):
-        if flag not in ("demonstration", "repaired"):
+        if flag in RATIONALES:
+            limits.append(f"Rows with a rationale {RATIONALES[flag]}: {n:,}.")
+        elif flag not in ("demonstration", "repaired", "explanation_checked"):
             limits.append(f"Rows that carry the flag {flag}, because a step had doubts and kept them: {n:,}.")
     for split in ("train", "test"):
         without = [code for code in counts.languages if not counts.rows[code, split]]

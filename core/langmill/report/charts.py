@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 
 LINE = 16  # pixels between figures that stand under each other
+LINES = 9  # of a chart, that dashes and colours still tell apart
+FEW = 24  # draws from which on their shares say something
 MOST = 400  # points of a line; more can not be told apart, and a long training has a hundred thousand
 
 
@@ -22,6 +25,15 @@ class Series(NamedTuple):
     look: str
     points: Sequence[tuple[float, float]]
     dots: bool = False
+
+    @property
+    def key(self) -> Markup:
+        """A piece of the line, for the legend: dashed as it is, so that lines are told apart without colours, too."""
+        from markupsafe import Markup
+
+        return Markup(
+            '<svg class="plot key" aria-hidden="true"><line class="line {}" x1="0" x2="30" y1="6" y2="6"/></svg>'
+        ).format(self.look)
 
 
 class Plot(NamedTuple):
@@ -43,16 +55,17 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [round(index * step, 10) for index in range(first, last + 1)]
 
 
-def line_chart(series: Sequence[Series], title: str) -> Plot | None:
-    """Lines over steps; None when no line has a point. A line of one point is drawn as a dot; of a long one MOST points are."""
+def line_chart(series: Sequence[Series], title: str, *, share: bool = False) -> Plot | None:
+    """Lines over steps; None when no line has a point. A line of one point is drawn as a dot; of a long one MOST points are.
+    ``share``: figures are parts of one, told in percent from 0 on."""
     from markupsafe import Markup
 
-    drawn = [item._replace(points=_thinned(item.points)) for item in series if item.points]
+    drawn = [item._replace(points=thinned(item.points)) for item in series if item.points]
     if not drawn:
         return None
     xs = [x for item in drawn for x, _ in item.points]
     ys = [y for item in drawn for _, y in item.points]
-    y_at = ticks(min(ys), max(ys))
+    y_at = ticks(0.0, max(ys)) if share else ticks(min(ys), max(ys))
     x_at = [x for x in ticks(min(xs), max(xs)) if min(xs) <= x <= max(xs)] or [min(xs)]
     left, right = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
     low, high = y_at[0], y_at[-1]
@@ -80,15 +93,45 @@ def line_chart(series: Sequence[Series], title: str) -> Plot | None:
     return Plot(
         Markup("").join(parts),
         [(round(place(x, low)[0], 2), f"{x:g}") for x in x_at],
-        [(round(place(left, y)[1], 2), f"{y:g}") for y in y_at],
+        [(round(place(left, y)[1], 2), f"{100 * y:g} %" if share else f"{y:g}") for y in y_at],
     )
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most MOST points, evenly chosen, both ends among them."""
-    if len(points) <= MOST:
+def shares(ends: Sequence[int], draws: Mapping[str, Sequence[int]]) -> list[Series]:
+    """The share of each source in stretches of a stage that end at these steps: in the middle of so many stretches together that
+    chance, with FEW draws in each, does not hide the course. Of more than LINES sources those that came least are one line. Sources
+    whose share is largest early come first."""
+    whole = sum(map(sum, draws.values()))
+    groups = max(1, min(len(ends), whole // FEW))
+    cuts = [round(len(ends) * group / groups) for group in range(groups + 1)]
+    named = sorted(draws, key=lambda name: -sum(draws[name]))
+    if len(named) > LINES:
+        rest = named[LINES - 1 :]
+        draws = {name: draws[name] for name in named[: LINES - 1]} | {
+            f"{len(rest)} other sources": [sum(counts) for counts in zip(*(draws[name] for name in rest), strict=True)]
+        }
+    starts = [0, *ends[:-1]]
+    middles = [(starts[low] + ends[high - 1]) / 2 for low, high in pairwise(cuts)]
+    sums = {name: [sum(counts[low:high]) for low, high in pairwise(cuts)] for name, counts in draws.items()}
+    totals = [max(1, sum(counts[group] for counts in sums.values())) for group in range(groups)]
+    mean_place = {
+        name: sum(m * n for m, n in zip(middles, counts, strict=True)) / sum(counts) for name, counts in sums.items()
+    }
+    return [
+        Series(
+            name,
+            f"source{number}",
+            [(middle, n / total) for middle, n, total in zip(middles, sums[name], totals, strict=True)],
+        )
+        for number, name in enumerate(sorted(sums, key=lambda name: (mean_place[name], name)), 1)
+    ]
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = MOST) -> Sequence[tuple[float, float]]:
+    """At most so many points, evenly chosen, both ends among them."""
+    if len(points) <= most:
         return points
-    return [points[round(index * (len(points) - 1) / (MOST - 1))] for index in range(MOST)]
+    return [points[round(index * (len(points) - 1) / (most - 1))] for index in range(most)]
 
 
 class Dot(NamedTuple):

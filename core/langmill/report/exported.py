@@ -11,11 +11,12 @@ from langmill import __version__
 from langmill.api import Row, Stage
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_json
+from langmill.licensing.carried import of_stage
+from langmill.licensing.licenses import strictest, terms
 from langmill.parts.training import result
 from langmill.recipe.assembly import Assembly
-from langmill.report.cards import NOT_FOR_CARE, base_named, stages_behind
+from langmill.report.cards import NOT_FOR_CARE, base_named, stages_behind, writers_of
 from langmill.report.counts import count
-from langmill.report.licenses import strictest, terms
 from langmill.report.pages import page
 from langmill.yaml12 import dump
 
@@ -32,11 +33,18 @@ def demonstration(assembly: Assembly, store: RunFolder, stage: Stage) -> list[st
     return reasons
 
 
+def licenses_of(assembly: Assembly, store: RunFolder, stage: Stage) -> list[str]:
+    """Those of the rows that a trained stage and all before it learnt from, the base as far as that is told: as the rows are now, and
+    as they were then."""
+    rows = {license for name in _data(assembly, stage) for license in count(store, name, "train").every_license}
+    return sorted({*rows, *of_stage(store, stage.name)})
+
+
 def export_card(assembly: Assembly, store: RunFolder, stage: Stage, about: str, use: str) -> str:
     """The README.md beside an exported model. ``about`` says what was written, ``use`` (Markdown) how to use it."""
     assert assembly.trainer is not None
     counted = {name: count(store, name, "train") for name in _data(assembly, stage)}
-    licenses = sorted({license for counts in counted.values() for license in counts.every_license})
+    licenses = licenses_of(assembly, store, stage)
     reasons = demonstration(assembly, store, stage)
     base = base_named(assembly.trainer.base)
     front = {
@@ -62,6 +70,7 @@ def export_card(assembly: Assembly, store: RunFolder, stage: Stage, about: str, 
         counted=counted,
         licenses=[terms(license) for license in licenses],
         strictest=strictest(licenses),
+        writers=writers_of(assembly, counted.values()),
         trained=_trained(store, stage),
         not_for_care=NOT_FOR_CARE,
         version=__version__,
@@ -90,12 +99,12 @@ def evaluation_card(
     )
 
 
-def mark(folder: Path, reasons: Sequence[str]) -> None:
-    """Say in ``langmill.json`` beside an exported model whether it is a demonstration, for whoever begins with that model. What
-    its trainer wrote there stays, and so does its word that it is one."""
+def mark(folder: Path, reasons: Sequence[str], licenses: Sequence[str]) -> None:
+    """Say in ``langmill.json`` beside an exported model whether it is a demonstration and under which licences it learnt, for whoever
+    begins with that model. What its trainer wrote there stays, and so does its word that it is one."""
     path = folder / "langmill.json"
     told = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    write_json(path, {**told, "demonstration": bool(reasons or told.get("demonstration"))})
+    write_json(path, {**told, "demonstration": bool(reasons or told.get("demonstration")), "licenses": list(licenses)})
 
 
 def _base_is_demonstration(assembly: Assembly, store: RunFolder, stage: Stage) -> bool:

@@ -12,22 +12,24 @@ from langmill.api import Score
 from langmill.disk.store import RunFolder
 from langmill.disk.whole import write_text
 from langmill.ledger.ledger import Usage
+from langmill.licensing.licenses import conflicts, strictest
 from langmill.parts.evaluation import ALL
 from langmill.parts.languages import Pack
 from langmill.parts.training import result, smoothed
 from langmill.recipe.assembly import Assembly
-from langmill.report.cards import NOT_FOR_CARE, language_names, source_facts, stages_behind
-from langmill.report.charts import Dot, Series, dot_lines, line_chart, scale, share_bar
+from langmill.report.cards import NOT_FOR_CARE, language_names, source_facts, stages_behind, writers_of
+from langmill.report.charts import Dot, Series, dot_lines, line_chart, scale, share_bar, shares, thinned
 from langmill.report.counts import Counts, Step, checks, count, funnel, guarding, sample_rows, unchecked
-from langmill.report.licenses import strictest
 from langmill.report.pages import page
 from langmill.report.scores import ALL_LANGUAGES, Evaluation, Figures, against_chance, evaluations
+from langmill.report.ways import ways
 from langmill.rows import Choice, Reject, Row
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 REJECT_SAMPLES = 2
+MIX_ROWS = 11  # of the table beside the chart of sources
 _RIGHT_TO_LEFT = {"Adlm", "Arab", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"}
 _LOOKS = ("base", "first", "second", "third", "fourth", "fifth", "other")
 
@@ -37,6 +39,7 @@ def write_report(assembly: Assembly, store: RunFolder) -> None:
     datasets = [_dataset(assembly, store, name) for name in assembly.datasets if store.dataset_facts(name)]
     manifest = store.read_json("manifest.json") or {}
     names = language_names(assembly, list(assembly.packs))
+    scored = evaluations(assembly, store)
     text = page(
         "report.html.jinja",
         recipe=assembly.recipe,
@@ -54,7 +57,9 @@ def write_report(assembly: Assembly, store: RunFolder) -> None:
         stages=[_stage(assembly, store, stage.name) for stage in assembly.stages],
         name_of=lambda code: names.get(code, ALL_LANGUAGES if code == ALL else code),
         against_chance=against_chance,
-        evaluations=[_evaluation(one, names) for one in evaluations(assembly, store)],
+        evaluations=[_evaluation(one, names) for one in scored],
+        ways=ways(assembly, store, scored),
+        differing={name: one["difference"] for name, one in (manifest.get("read") or {}).items() if one["difference"]},
         money=_money(manifest.get("calls")),
         lock=store.recipe_lock.name,
     )
@@ -86,7 +91,10 @@ def _dataset(assembly: Assembly, store: RunFolder, name: str) -> dict[str, Any]:
             if one in assembly.datasets and (earlier := store.dataset_facts(one))
         ],
         "sources": source_facts(assembly, counts),
+        "tables": [table for _, part in plan.write for table in part.tables(store.dataset(name))],
         "strictest": strictest(counts.every_license),
+        "conflicts": conflicts(counts.every_license),
+        "writers": writers_of(assembly, [counts]),
         "guards": guarding(assembly, name),
         "checks": checks(assembly, store, name),
         "unchecked": unchecked(assembly, name),
@@ -159,16 +167,29 @@ def _stage(assembly: Assembly, store: RunFolder, name: str) -> dict[str, Any]:
         Series("train loss, smoothed", "first", smoothed(found["train"])),
         Series("validation loss", "second", found["dev"], dots=True),
     ]
+    told = result(store, name)
+    sources = shares(told.mix.ends, told.mix.draws) if told.mix else []
     return {
         "name": name,
         "stage": stage,
         "done": store.read_json(f"train/{name}/stage.json"),
-        "result": result(store, name),
+        "result": told,
         "plot": line_chart(series, f"loss of stage {name} over its steps"),
         "series": [item for item in series if item.points],
+        "mix": line_chart(sources, _mix_title(name, sources), share=True),
+        "sources": [line._replace(points=thinned(line.points, MIX_ROWS)) for line in sources],
         "behind": [one.name for one in stages_behind(assembly, stage)][:-1],
         "card": store.stage_card(name).relative_to(store.root).as_posix(),
     }
+
+
+def _mix_title(stage: str, sources: Sequence[Series]) -> str:
+    """The chart of sources in words."""
+    told = ", ".join(
+        f"{line.name} from {line.points[0][1]:.0%} over {max(y for _, y in line.points):.0%} at the most to {line.points[-1][1]:.0%}"
+        for line in sources
+    )
+    return f"share of each source in what stage {stage} learns from, over its steps: {told}"
 
 
 def _evaluation(evaluation: Evaluation, names: Mapping[str, str]) -> dict[str, Any]:

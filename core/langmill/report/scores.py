@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 from langmill import __version__
@@ -18,6 +19,7 @@ from langmill.recipe.assembly import Assembly
 from langmill.report.stale import Today
 from langmill.scores.differing import differences
 from langmill.scores.paired import Comparison, compared
+from langmill.scores.published import Beside, beside
 
 Naming = Callable[[str], str]
 """A language's code into its name."""
@@ -157,6 +159,7 @@ class Evaluation:
     facts: Mapping[str, Mapping[str, Any]]
     stale: Mapping[str, str]
     figures: tuple[Figures, ...]
+    beside: Beside | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -238,7 +241,9 @@ def evaluations(assembly: Assembly, store: RunFolder, *, keep: bool = False) -> 
         stale = {model: since for model in models if (since := today.since(evaluator, model, mine[model]))}
         kept = {model: mine[model] for model in models if model not in stale}
         if models:
-            made.append(Evaluation(name, kept, stale, tuple(_figures(store, kept, chain, keep))))
+            file = getattr(evaluator, "published", None)
+            published = beside(assembly.context(name).path(file), kept) if file and kept else None
+            made.append(Evaluation(name, kept, stale, tuple(_figures(store, kept, chain, keep)), published))
     return made
 
 
@@ -283,10 +288,12 @@ def _figures(
 
 
 def _pairs(models: Sequence[str], chain: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Which models are worth comparing: each with the first (the base, where there is one), each stage with the one it starts from."""
+    """Which models are worth comparing: each with the first (the base, where there is one), each stage with the one it starts
+    from, and what several chains of stages end with, each with each."""
     with_first = [(models[0], model) for model in models[1:]]
     steps = [(chain[model], model) for model in models if model in chain and chain[model] in models]
-    return list(dict.fromkeys([*with_first, *steps]))
+    ends = combinations([model for model in models if model in chain and model not in chain.values()], 2)
+    return list(dict.fromkeys([*with_first, *steps, *ends]))
 
 
 _KNOWN: dict[str, list[Comparison]] = {}

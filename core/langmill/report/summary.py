@@ -13,6 +13,7 @@ from langmill.parts import training
 from langmill.parts.evaluation import ALL
 from langmill.recipe.assembly import Assembly
 from langmill.report.scores import Evaluation, Figures, evaluations
+from langmill.report.ways import ways
 from langmill.rows import words
 
 WIDTH = 100  # of a line, which a terminal shows whole
@@ -72,7 +73,11 @@ def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
         told = training.result(store, stage).told if done else []
         losses = [f"{words} {ends.first:.3f} -> {ends.last:.3f}" for words, ends in told]
         yield f"stage {stage}: {', '.join(losses) or 'done' if done else 'not trained'}"
-    yield from score_lines(evaluations(assembly, store))
+    found = evaluations(assembly, store)
+    yield from score_lines(found)
+    if side_by_side := ways(assembly, store, found):
+        yield "ways side by side"
+        yield from side_by_side.lines()
     if facts["left"]:
         yield left_words(facts["left"])
     if any(llm.demonstration for llm in assembly.models.values()):

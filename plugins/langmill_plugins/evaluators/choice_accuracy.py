@@ -87,6 +87,11 @@ class ChoiceAccuracy(Evaluator):
     max_tokens: int | None = Field(
         None, ge=1, description="longest written answer, in the model's tokens; the model's own bound when left out"
     )
+    published: str | None = Field(
+        None,
+        description="a file of published scores, beside the recipe, as recipes/published/mmedbench.yaml is one: the report sets ours "
+        "beside them where both are of as many rows, asked alike",
+    )
 
     @model_validator(mode="after")
     def _shots_are_asked_for(self) -> Self:

@@ -24,13 +24,13 @@ from langmill.api import (
     Row,
     Table,
 )
+from langmill_plugins.review.verdicts import told
 
 from .choices.prompts import hash_of, messages_for, wording
 from .exporting.rationales import export_rationales, exports_of
 from .similarity import Similarity, packages, similarities
 
 Measure = Literal["bleu1", "bleu4", "rouge1", "rougeL", "rouge1_set"]
-UNCHECKED = "explanation_unchecked"
 STRANGERS = 200  # rows of a language that tell what another row's rationale gets
 
 
@@ -39,8 +39,8 @@ class RationaleSimilarity(Evaluator):
 
     A multiple-choice row is put with the long prompt of its language pack; what the model writes, without its answer line and
     without thoughts, is compared with the explanation, from 0 to 1. Rows without an explanation are passed over, and so are those
-    whose source says that people did not check it or did not let it pass (flag `explanation_unchecked`). A reply
-    without a rationale is worth 0 and counted as unreadable.
+    whose source says that people did not check it or did not let it pass (flag `explanation_unchecked`), or of which the step
+    `reviewed` says so. A reply without a rationale is worth 0 and counted as unreadable.
 
     `measures`: `bleu1` and `rouge1` are what MMedBench reports in its paper, `bleu4` and `rougeL` what its released code computes
     as it is. BLEU is of one sentence, 0.1 for a count that is none; ROUGE is F1. `rouge1` counts a word as often as it is in both
@@ -72,7 +72,7 @@ class RationaleSimilarity(Evaluator):
     def questions(self, rows: Sequence[Row], context: EvalContext) -> Iterable[Question]:
         """The long prompt of each row that has a checked rationale, or one of which nobody says whether it was checked."""
         asked = [(row, row.body) for row in rows if isinstance(row.body, Choice) and row.body.explanation]
-        checked = [(row, body) for row, body in asked if UNCHECKED not in row.flags]
+        checked = [(row, body) for row, body in asked if told(row.flags) is not False]
         if not checked:
             why = (
                 f"of its {len(asked):,} rows with an explanation none was checked by people"
@@ -165,7 +165,7 @@ class RationaleSimilarity(Evaluator):
         bodies = [(row, row.body) for row in rows if isinstance(row.body, Choice)]
         return {
             "no explanation": sum(not body.explanation for _, body in bodies),
-            "not checked": sum(bool(body.explanation) and UNCHECKED in row.flags for row, body in bodies),
+            "not checked": sum(bool(body.explanation) and told(row.flags) is False for row, body in bodies),
         }
 
 
