@@ -367,8 +367,8 @@ def no_traceback(said, code: int = 2) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("data/qa.en.jsonl", "data/nothing.jsonl", ["sources.qa.path", "nothing at 'data/nothing.jsonl'"]),
-        ("data/qa.en.jsonl", "$data_dir/qa", ["needs a data folder", "set FACTORY_DATA=DIR, or data_dir:"]),
+        ("data/qa.en.jsonl", "data/nothing.jsonl", ["  qa: licence ", "nothing at 'data/nothing.jsonl'"]),
+        ("data/qa.en.jsonl", "$data_dir/qa", ["  qa: licence ", "set the data folder with FACTORY_DATA=DIR, or data_dir:"]),
         ("name: small", "name: small\ndata_dir: nowhere", ["small.yaml:2: data_dir", "there is no folder", "nowhere"]),
         ("use: expand", "use: expnad", ["small.yaml:9", "there is no filter or augmenter 'expnad'", "Did you mean 'expand'?"]),
         ("use: table", "use: tables", ["small.yaml:7", "'tables'", "possible: ", "table"]),

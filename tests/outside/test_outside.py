@@ -37,7 +37,7 @@ def outside(bench, monkeypatch):
 def test_a_language_from_outside_is_found_and_sound(outside, code, name):
     listed = outside.factory("languages")
     assert listed.code == 0
-    assert f"{code}   {name}, 11 prompts" in listed.err
+    assert f"{code}   {name}, 13 prompts" in listed.err
     checked = outside.factory("languages", "check", code)
     assert checked.code == 0, checked.err
     assert f"{code}: sound" in checked.err
