@@ -19,8 +19,8 @@ Each part takes less than eight minutes on an H100 and leaves NAME.json in the o
 are not done again (--again: they are). Without --part all are measured. The table at the end is over everything that lies there.
 Nothing is fetched: models have random weights, written once to --models. --prepare alone writes rows and tokenizer, to be
 carried to a machine that has neither the public sets nor the packaged model, and named there by --prepared. What a package or a
-card is missing for is told and does not stop the rest. Without a GPU --quick tries everything that a CPU can and ends with 0;
-the exit code is 1 when a goal is missed.
+card is missing for is told and does not stop the rest. Without a GPU --quick tries everything that a CPU can, and ends
+with 0 whatever it could not measure. The exit code is 1 when something broke off, and on a GPU when a goal is missed.
 """
 
 from __future__ import annotations
@@ -67,12 +67,13 @@ def main(said: list[str] | None = None) -> int:
         parser.error("there is no GPU: --quick tries what a CPU can")
     for name in options.part or PARTS:
         say(f"{name} …")
-        kit.missing = []
+        kit.missing, kit.failed = [], []
         try:
             section = PARTS[name](kit)
         except Exception as fault:  # one part's failure must not cost the figures of the others
             section = Section(name)
-            kit.lacking(name, f"broke off: {type(fault).__name__}: {fault}")
+            kit.broke(name, f"{type(fault).__name__}: {fault}")
+            kit.lacking(name, "it broke off")
         section.tell()
         kit.keep(name, section)
     return finish(kit, options.json)
@@ -84,11 +85,17 @@ def finish(kit: Kit, to: Path | None) -> int:
     if to is not None:
         to.write_text(json.dumps(parts, indent=1, ensure_ascii=False) + "\n", "utf-8")
     say(f"\n{len(parts)} of {len(PARTS)} parts in {kit.out}")
-    missed = lacking = 0
+    missed = failed = 0
     for name, part in parts.items():
         away = [goal for goal in part["goals"] if not goal["met"]]
-        missed, lacking = missed + len(away), lacking + len(part["not_measured"])
-        say(f"  {name:<12} {part['device']:<24} {len(part['goals']) - len(away)} goals met, {len(away)} missed")
+        broken = part.get("failed", [])
+        missed, failed = missed + len(away), failed + len(broken)
+        words = f"{len(part['goals']) - len(away)} goals met, {len(away)} missed" + (
+            f", {len(broken)} broke off" if broken else ""
+        )
+        say(f"  {name:<12} {part['device']:<24} {words}")
+        for line in broken:
+            say(f"    BROKE OFF {line}")
         for goal in away:
             say(f"    MISSED {goal['what']}: {goal['value']:.4g}, goal {goal['sign']} {goal['bound']:g}")
     for part in parts.values():
@@ -97,7 +104,7 @@ def finish(kit: Kit, to: Path | None) -> int:
     for name in PARTS:
         if name not in parts:
             say(f"  not measured: {name}")
-    return 1 if missed and kit.gpu else 0
+    return 1 if failed or (missed and kit.gpu) else 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,20 @@ def pdf(pages: Sequence[Sequence[str] | Picture]) -> bytes:
         b"%010d 00000 n \n" % at for at in places
     )
     return out + b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, start)
+
+
+def with_drawing_of_itself(data: bytes) -> bytes:
+    """A PDF of :func:`pdf` whose pictures are drawings that draw themselves twice, without an end."""
+
+    def drawn(found: re.Match[bytes]) -> bytes:
+        number = found[1]
+        content = b"/I Do /I Do"
+        return (
+            b"%s 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /I %s 0 R >> >> /Length %d >>\n"
+            b"stream\n%s\nendstream\nendobj" % (number, number, len(content), content)
+        )
+
+    return re.sub(rb"(\d+) 0 obj\n<< /Type /XObject /Subtype /Image.*?endobj", drawn, data, flags=re.DOTALL)
 
 
 def photographed(lines: Sequence[str]) -> Picture:

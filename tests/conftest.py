@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ import pytest
 from langmill.cli import main
 from langmill.disk.home import home
 from langmill.disk.store import RunFolder
+from langmill.parts.languages import read_pack
 from langmill.rows import Reject, Row
 from langmill_plugins.trainers.weights.base_model import settle
 
@@ -33,6 +35,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
 FACTORY = (sys.executable, "-m", "langmill.cli")
 UNSET = ("FACTORY_DATA", "OPENAI_API_KEY", "LANGMILL_MAX_COST")
+_READ_ONCE = cache(read_pack)
 PATIENCE = 60.0  # seconds until something awaited counts as never coming; no test is about time
 
 LONG = (
@@ -302,6 +305,12 @@ def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANGMILL_HOME", str(made.home))
     return made
+
+
+@pytest.fixture
+def packs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Language packs are read once for all tests that ask for this: a third of a second each time, where they are no matter."""
+    monkeypatch.setattr("langmill.parts.languages.read_pack", _READ_ONCE)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def rows_of() -> list[Row]:
     return [
         item("en-0", "en", "Collagen needs it.", "train"),
         item("en-1", "en", "Collagen needs it.\n\"So\" they say; it's known, too."),
-        item("en-2", "en", "</script><img src=x onerror=alert(1)> <!-- @ITEMS@ & -->"),
+        item("en-2", "en", "</script><img src=x onerror=alert(1)> <!-- @ITEMS@ &amp; \u2028 -->"),
         item("en-3", "en", "=HYPERLINK(\"x\")", question="-1 or +1?"),
         item("ja-1", "ja", "コラーゲンの合成に必要である。", question="壊血病を防ぐのはどれか。"),
         item("ja-2", "ja", "'=1 と書いてある。\t終わり", question="@何か"),

@@ -64,8 +64,12 @@ class Desk:
 
 def desk_in(root: Path) -> Desk:
     _import()
-    packs = {pack.code: pack for pack in packs_in("langmill_languages")}
-    return Desk(root, Context("train.one", 17, packs, root))
+    return Desk(root, Context("train.one", 17, _packs(), root))
+
+
+@cache
+def _packs() -> Mapping[str, Any]:
+    return {pack.code: pack for pack in packs_in("langmill_languages")}
 
 
 @cache

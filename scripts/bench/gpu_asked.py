@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -67,9 +69,8 @@ class Watch:
     def _begin(self) -> None:
         from torch.profiler import ProfilerActivity, profile
 
-        self.profiler = profile(
-            activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA] if on_gpu() else [ProfilerActivity.CPU]
-        )
+        # Of the card alone: to note what the processor does as well would keep the card waiting.
+        self.profiler = profile(activities=[ProfilerActivity.CUDA if on_gpu() else ProfilerActivity.CPU])
         self.profiler.__enter__()
         self._began = time.perf_counter()
 
@@ -82,15 +83,21 @@ class Watch:
         self.profiler.__exit__(None, None, None)
         events = self.profiler.events()
         self.profiler = None
-        spans = sorted(
-            (one.time_range.start, one.time_range.end)
-            for one in events
-            if "CUDA" in str(one.device_type) and one.time_range.end
-        )
+        spans = kernels(events)
         self.busy = {"seconds": seconds, "steps": self.asked.profile, "kernels": len(spans)}
         if spans:
             inside = spans[-1][1] - spans[0][0]
             self.busy["idle_share"] = 1 - covered(spans) / max(inside, 1e-9)
+
+
+def kernels(events: Any) -> list[tuple[float, float]]:
+    """Begin and end of what a card did, by their beginnings. A name that someone gave to a stretch of it (an optimiser's step) is told
+    like a kernel, lasts over the gaps inside and is none."""
+    return sorted(
+        (one.time_range.start, one.time_range.end)
+        for one in events
+        if "CUDA" in str(one.device_type) and not one.is_user_annotation
+    )
 
 
 def covered(spans: list[tuple[float, float]]) -> float:
@@ -132,9 +139,17 @@ class Plan:
 
 def context_of(folder: Path) -> Any:
     """What the trainer's own code asks for."""
-    from langmill.api import Context, packs_in
+    from langmill.api import Context
 
-    return Context("bench", 17, {pack.code: pack for pack in packs_in("langmill_languages")}, folder)
+    return Context("bench", 17, packs(), folder)
+
+
+@cache
+def packs() -> Mapping[str, Any]:
+    """The language packs by code. Reading them takes longer than a small training."""
+    from langmill.api import packs_in
+
+    return {pack.code: pack for pack in packs_in("langmill_languages")}
 
 
 def folder_of(asked: Asked) -> str:
@@ -152,8 +167,8 @@ def on_gpu() -> bool:
 
 
 def peaks() -> dict[str, int]:
-    """Bytes at the fullest moment: tensors, the allocator's pool, and all that the device had given away at the end; on a CPU
-    the process."""
+    """Bytes at the fullest moment: tensors, and the allocator's pool; and what the device had given away at the end beside the pool,
+    to CUDA's context and workspaces (and to whoever else is on it); on a CPU the process."""
     import resource
 
     import torch
@@ -163,5 +178,5 @@ def peaks() -> dict[str, int]:
     free, total = torch.cuda.mem_get_info()
     return {
         "peak_bytes": int(torch.cuda.max_memory_allocated()), "reserved_bytes": int(torch.cuda.max_memory_reserved()),
-        "device_bytes": int(total - free),
+        "program_bytes": int(total - free - torch.cuda.memory_reserved()),
     }  # fmt: skip

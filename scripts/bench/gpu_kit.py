@@ -26,7 +26,10 @@ PATIENCE = 420.0  # seconds until a training counts as hanging
 @dataclass
 class Kit:
     """``out``: the folder of the figures; ``prepared``: of rows and tokenizer; ``models``: of the random ones, which are large;
-    ``base``: the small model that learns; ``gpu``: the card's name, empty where there is none."""
+    ``base``: the small model that learns; ``gpu``: the card's name, empty where there is none, and ``total`` its bytes. This process
+    itself never asks the card: it would hold memory there that the trainings are measured in.
+
+    ``missing``: figures of the part at hand that could not be measured, and why; ``failed``: what broke off in it."""
 
     out: Path
     prepared: Path
@@ -35,7 +38,9 @@ class Kit:
     quick: bool
     gpu: str
     again: bool = False
+    total: int = 0
     missing: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     @classmethod
     def here(
@@ -44,14 +49,26 @@ class Kit:
         """The kit of this machine; rows are prepared where they are not yet."""
         out.mkdir(parents=True, exist_ok=True)
         rows = prepare(prepared or out / "prepared", quick)
+        name, total = card()
         return cls(
-            out.resolve(), rows.resolve(), (models or out / "models").resolve(), base or PACKAGED, quick, card(), again
+            out.resolve(),
+            rows.resolve(),
+            (models or out / "models").resolve(),
+            base or PACKAGED,
+            quick,
+            name,
+            again,
+            total,
         )
 
     def model(self, size: str) -> str:
         """The folder of a model of random weights."""
         began = time.monotonic()
-        folder = write_model(self.models / size, size, self.prepared / "tokenizer")
+        folder, tokenizer = self.models / size, self.prepared / "tokenizer"
+        if self.gpu:
+            child("bench.gpu_sizes", str(folder), size, str(tokenizer))
+        else:
+            write_model(folder, size, tokenizer)
         if time.monotonic() - began > 1:
             say(f"  {size} written in {time.monotonic() - began:.0f} s")
         return str(folder)
@@ -74,20 +91,16 @@ class Kit:
     def process(self, asked: Asked) -> dict[str, Any]:
         """The same without looking for an earlier one."""
         say(f"  {asked.way}, {asked.max_tokens} tokens, {asked.batch} at once …")
-        command = [sys.executable, "-m", "bench.gpu_ways", json.dumps(asdict(asked))]
+        log = self.out / "logs" / f"{asked.way}-{asked.max_tokens}-{time.time_ns()}.log"
         try:
-            done = subprocess.run(
-                command, cwd=Path(__file__).parents[1], env=environment(OMP_WAIT_POLICY="PASSIVE"), capture_output=True,
-                text=True, timeout=PATIENCE, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return {"way": asked.way, "not_measured": f"took longer than {PATIENCE:.0f} s"}
-        log = self.out / "logs" / f"{asked.way}-{asked.max_tokens}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(done.stderr, "utf-8")
-        if done.returncode:
-            return {"way": asked.way, "not_measured": " / ".join(done.stderr.strip().splitlines()[-2:])[-400:]}
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+            return child("bench.gpu_ways", json.dumps(asdict(asked)), log=log, OMP_WAIT_POLICY="PASSIVE")
+        except RuntimeError as fault:
+            self.broke(f"{asked.way}, {asked.max_tokens} tokens", str(fault))
+            return {"way": asked.way, "not_measured": f"broke off: {fault}"}
+
+    def broke(self, what: str, why: str) -> None:
+        """Something that should have gone and did not: the exit code will tell."""
+        self.failed.append(f"{what}: {why}")
 
     def lacking(self, figure: str, why: str) -> None:
         """A figure that was not measured, and why."""
@@ -101,15 +114,46 @@ class Kit:
     def keep(self, name: str, section: Section) -> None:
         """A part's figures, beside those of earlier calls."""
         facts = {"part": name, "device": self.gpu or "CPU", "quick": self.quick, "figures": section.figures, "lines": section.lines,
-                 "goals": section.goals, "not_measured": self.missing}  # fmt: skip
+                 "goals": section.goals, "not_measured": self.missing, "failed": self.failed}  # fmt: skip
         (self.out / f"{name}.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def card() -> str:
-    """The GPU's name, as torch tells it; empty without one."""
+def card() -> tuple[str, int]:
+    """The GPU's name and its bytes, as torch tells them; empty and 0 without one."""
     import torch
 
-    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else ""
+    if not torch.cuda.is_available():  # which asks the driver and takes no memory
+        return "", 0
+    found = child("bench.gpu_card")
+    return str(found["card"]), int(found["total"])
+
+
+def child(module: str, *said: str, log: Path | None = None, **variables: str) -> dict[str, Any]:
+    """A module of the benchmark in a process of its own: the last line of JSON that it prints; what libraries print besides is
+    passed over. ``log``: the file for its other words. Raises RuntimeError, with its last words, where it breaks off, takes too
+    long or tells nothing."""
+    command = [sys.executable, "-m", module, *said]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[1], env=environment(**variables), capture_output=True, text=True,
+            timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"took longer than {PATIENCE:.0f} s") from None
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(done.stderr, "utf-8")
+    if done.returncode:
+        words = " / ".join(done.stderr.strip().splitlines()[-2:])[-400:]
+        raise RuntimeError(words or f"ended with {done.returncode}")
+    for line in reversed(done.stdout.splitlines()):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(told, dict):
+            return told
+    raise RuntimeError("told nothing")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,10 @@
 
 Weights are random, since speed and memory do not depend on what a model knows. What learns is the packaged model. Rows are
 prepared once, where the public sets and the packaged tokenizer lie, and can be carried to where they do not.
+
+    python -m bench.gpu_sizes FOLDER SIZE TOKENIZER
+
+writes a model.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from langmill.api import Context, Row, SourceContext, packs_in
+from langmill.api import Context, Row, SourceContext
 from langmill_plugins.loaders.table import Table
 from langmill_plugins.trainers.forecast.shape import Shape, shape_from
 from langmill_plugins.trainers.weights.base_model import find_base
@@ -167,7 +172,10 @@ def rows_in(folder: Path, context: Context) -> list[Row]:
         loader = Table(
             path=f"{name}.jsonl", body=body, license="unknown", **({"answers_from": 0} if body == "choice" else {})
         )
-        packs = {pack.code: pack for pack in packs_in("langmill_languages")}
-        source = SourceContext("sources.s", 17, packs, folder, None, source=name, splits=loader.splits)
+        source = SourceContext("sources.s", 17, context.languages, folder, None, source=name, splits=loader.splits)
         found += [item for item in loader.load(source) if isinstance(item, Row)]
     return found
+
+
+if __name__ == "__main__":
+    print(json.dumps({"model": str(write_model(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))}), flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu_asked import OURS, PEERS
-from bench.gpu_kit import Kit, operations, speed_of
+from bench.gpu_kit import Kit, child, operations, speed_of
 from bench.gpu_sizes import shape_of_size
 from bench.section import Section
 from langmill_plugins.trainers.forecast.devices import GB, seconds
@@ -24,11 +24,7 @@ BEST_PACKED, PADDED = 1.0, 1.8  # times as fast as the best packed peer, and as 
 
 def environment_of(kit: Kit) -> Section:
     """Versions, the driver, what the card has free, and what it reaches: a large matrix product and a large copy."""
-    import shutil
-    import subprocess
     from importlib.metadata import PackageNotFoundError, version
-
-    import torch
 
     section = Section("environment")
     for name in (
@@ -43,40 +39,13 @@ def environment_of(kit: Kit) -> Section:
     if not kit.gpu:
         kit.lacking("environment: driver, memory, matrix product, copy", "there is no GPU")
         return section
-    free, total = torch.cuda.mem_get_info()
-    asked = [shutil.which("nvidia-smi") or "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    driver = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    side, copied = 8192, 1 << 32
-    one = torch.randn(side, side, device="cuda", dtype=torch.bfloat16)
-    large = torch.empty(copied, device="cuda", dtype=torch.uint8)
-    product, copy = _timed(lambda: one @ one), _timed(large.clone)
-    section.figures |= {
-        "card": kit.gpu, "driver": driver, "free_gb": free / GB, "total_gb": total / GB, "capability": torch.cuda.get_device_capability(),
-        "bf16_tflops": 2 * side**3 / product / 1e12, "copy_tb_s": 2 * copied / copy / 1e12,
-    }  # fmt: skip
+    found = child("bench.gpu_card", "measure")
+    section.figures |= found
     section.lines.append(
-        f"{kit.gpu}, driver {driver}, {free / GB:.1f} of {total / GB:.1f} GB free; bf16 product {2 * side**3 / product / 1e12:.0f} "
-        f"TFLOP/s, copy {2 * copied / copy / 1e12:.2f} TB/s"
+        f"{kit.gpu}, driver {found['driver'] or 'not told'}, {found['free'] / GB:.1f} of {found['total'] / GB:.1f} GB free; bf16 product "
+        f"{found['bf16'] / 1e12:.0f} TFLOP/s, copy {found['copy'] / 1e12:.2f} TB/s"
     )
     return section
-
-
-def _timed(work: Any) -> float:
-    """Seconds of the median of ten, after three."""
-    from statistics import median
-
-    import torch
-
-    took = []
-    for number in range(13):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        work()
-        end.record()
-        torch.cuda.synchronize()
-        if number >= 3:
-            took.append(begin.elapsed_time(end) / 1000)
-    return median(took)
 
 
 def options_of(kit: Kit, tokens: int) -> dict[str, Any]:
@@ -240,7 +209,7 @@ def foretold(kit: Kit, size: str, found: Mapping[str, Any], tokens: int) -> dict
         work += 2.0 * shape.linear * each
     micros = max(1, round(each / tokens / lines)) * shape.layers
     low, high = seconds(work, micros, kit.rate or 1e12, gpu)
-    measured = found.get("reserved_bytes", found["peak_bytes"]) + (parts["program"] if gpu else 0)
+    measured = found["reserved_bytes"] + found["program_bytes"] if gpu else found["peak_bytes"]
     return {
         "parts": parts, "memory": sum(parts.values()), "took": measured, "low": low, "high": high, "step": step,
         "reached": work / step / kit.rate if kit.rate else None,

@@ -24,15 +24,13 @@ from bench.gpu_peers import peer
 
 def run(asked: Asked) -> dict[str, Any]:
     """Train; returns what came of it."""
-    if asked.cap:
+    if "unsloth" in asked.way or "notebook" in asked.way:
+        import unsloth  # noqa: F401  before transformers, and before the card is used: it says how memory is dealt out
+    if asked.cap and on_gpu():
         import torch
 
-        if on_gpu():
-            torch.cuda.set_per_process_memory_fraction(
-                min(1.0, asked.cap / torch.cuda.get_device_properties(0).total_memory)
-            )
-    if "unsloth" in asked.way or "notebook" in asked.way:
-        import unsloth  # noqa: F401  before transformers
+        whole = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, asked.cap / whole))
     plan = _plan(asked)
     watch = Watch(asked)
     spent = _timed_collate() if asked.way in OURS else None

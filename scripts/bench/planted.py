@@ -182,7 +182,7 @@ def _run(folder: Path, case: Case) -> dict[str, set[str]]:
 
 
 def _record(row: Row) -> dict[str, object]:
-    """A row as a line that the loader jsonl reads."""
+    """A row as a line that the loader table reads."""
     known = {"language": row.language, "split": row.split, "family": row.family}
     if isinstance(row.body, Choice):
         answer = [chr(ord("A") + index) for index in row.body.answers]

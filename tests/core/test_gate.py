@@ -14,6 +14,7 @@ from langmill.licensing.gate import flows, refuse_rows, row_refusals
 from langmill.recipe.assembly import assemble
 from langmill.rows import Chat, Origin, Row
 
+pytestmark = pytest.mark.usefixtures("packs_once")
 TRAINER = '''
 from langmill.api import Trainer, hookimpl, write_json
 
@@ -182,6 +183,13 @@ def test_no_rows_are_made_of_rows_that_permit_no_derivatives(step, made):
 def test_rows_that_permit_no_derivatives_may_be_read_and_passed_by(made):
     assert made("CC-BY-ND-4.0", "[{use: exact}]").factory("check", "small.yaml").code == 0
     assert made("CC-BY-ND-4.0", "[{use: ask}]").factory("check", "small.yaml").code == 0, "ask works on texts alone"
+
+
+def test_exams_that_permit_no_derivatives_pass_steps_on_texts_by(made):
+    exams = RECIPE.replace("{use: table, path: bound.en.jsonl, body: chat,", "{use: headqa, path: none,")
+    for step, code in (("ask", 0), ("explain", 2)):
+        bench = made("CC-BY-ND-4.0", f"[{{use: {step}}}]", exams)
+        assert bench.factory("check", "small.yaml").code == code, step
 
 
 def test_through_data_sets_a_source_flows_on(made):

@@ -15,6 +15,7 @@ from langmill.recipe.assembly import assemble
 from langmill.report.cards import write_stage_card
 from langmill.rows import Chat, Origin, Row
 
+pytestmark = pytest.mark.usefixtures("packs_once")
 TRAINER = '''
 from langmill.api import Trainer, hookimpl, write_json
 

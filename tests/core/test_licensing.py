@@ -6,6 +6,7 @@ import pytest
 
 from langmill.licensing.licenses import conflicts, strictest, table, terms, union
 from langmill.licensing.writers import terms_of, writer_terms
+from langmill.report.cards import _front_license
 from langmill.rows import Chat, Origin, Row
 
 YES, NO = True, False
@@ -80,6 +81,13 @@ def test_a_licence_is_known_by_every_spelling(license: str, family: str, answers
         ("Apache-2.0 by its readme", YES, YES),
         ("MIT, research and commercial use allowed", YES, YES),
         ("MIT, any purpose except commercial", NO, YES),
+        ("MIT, any purpose", YES, YES),
+        ("MIT, any purpose in teaching", NO, YES),
+        ("MIT, non-commercial use permitted", NO, YES),
+        ("MIT (noncommercial use is allowed)", NO, YES),
+        ("MIT, academic and commercial use permitted", YES, YES),
+        ("MIT, commercial use allowed for research partners", NO, YES),
+        ("MIT, commercial use permitted in the EU", None, YES),
         ("Apache-2.0, commercial use allowed only after registration", None, YES),
         ("MIT, commercial use not allowed", NO, YES),
         ("MIT, for non-profit use", NO, YES),
@@ -230,3 +238,16 @@ def test_a_note_says_where_the_terms_are_and_how_sure_it_is() -> None:
 
 def test_models_are_named_once_and_in_order() -> None:
     assert [one.model for one in terms_of(["b/2", "a/1", "b/2"])] == ["a/1", "b/2"]
+
+
+@pytest.mark.parametrize(
+    ("licenses", "front"),
+    [
+        (["CC-BY-NC-4.0"], {"license": "cc-by-nc-4.0"}),
+        (["CC BY-NC 4.0"], {"license": "other", "license_name": "CC BY-NC 4.0"}),
+        (["MIT, research only"], {"license": "other", "license_name": "MIT, research only"}),
+        (["CC0-1.0", "MIT"], {"license": "other", "license_name": "CC0-1.0, MIT"}),
+    ],
+)
+def test_a_card_names_ids_alone_as_a_licence(licenses: list[str], front: dict[str, str]) -> None:
+    assert _front_license(licenses) == front

@@ -79,7 +79,7 @@ def test_a_person_and_a_program_are_told(exams):
     told = json.loads(json.dumps(facts(found)))["examinations"]
     assert told == [
         {"evaluation": "exams.asked", "place": "eval[0]", "model": "far", "here": False, "rows": 12, "questions": 12,
-         "continuations": 0, "made": 0, "why": ""},
+         "continuations": 0, "made": 0, "declared": 0, "why": ""},
     ]  # fmt: skip
 
 

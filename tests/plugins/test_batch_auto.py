@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,6 +91,27 @@ def test_nothing_fits() -> None:
 def test_what_is_free_is_told() -> None:
     free, whole = free_ram(), ram()
     assert free is not None and whole is not None and 0 < free <= whole
+
+
+def test_a_process_that_may_take_a_part_of_its_card_finds_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (70 * GB, 80 * GB))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda one: SimpleNamespace(total_memory=80 * GB))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda: 0.25)
+    assert fitting._free(1) == (20 * GB, True)
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda: 1.0)
+    assert fitting._free(1) == (70 * GB, True)
+
+
+def test_how_many_a_step_learns_from_is_not_left_to_chance(trainer: PeftTrainer) -> None:
+    """batch: 4 made auto would else learn from one example a step where it learnt from four."""
+    silent = AdapterStage(name="one", data="all", batch="auto")
+    ((number, option, message),) = trainer.faults([silent], ["s"], ["en"])
+    assert (number, option) == (0, "batch") and "accumulate: 4" in message
+    said = AdapterStage(name="one", data="all", batch="auto", accumulate=1)
+    assert not list(trainer.faults([said, AdapterStage(name="two", data="all")], ["s"], ["en"]))
 
 
 # --- what is learnt ---

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,6 +141,20 @@ def test_spans_that_overlap_count_once() -> None:
     assert asked_of.covered([]) == 0
 
 
+def test_a_name_for_a_stretch_of_the_card_is_no_kernel() -> None:
+    """It lasts over the gaps between the kernels inside of it: counted in, the card would never be idle."""
+
+    def event(device: str, begin: int, end: int, named: bool = False) -> Any:
+        return SimpleNamespace(
+            device_type=f"DeviceType.{device}",
+            time_range=SimpleNamespace(start=begin, end=end),
+            is_user_annotation=named,
+        )
+
+    events = [event("CUDA", 5, 6), event("CPU", 0, 9), event("CUDA", 1, 2), event("CUDA", 1, 6, True)]
+    assert asked_of.kernels(events) == [(1, 2), (5, 6)]
+
+
 def test_speed_is_a_median_after_the_first_steps() -> None:
     shape = sizes.shape_of_size("8b")
     seconds = [50.0, 50.0, 1.0, 1.0, 9.0, 1.0, 1.0, 9.0]
@@ -182,6 +198,33 @@ def test_a_part_that_breaks_does_not_stop_the_rest(
         raise RuntimeError("driver too old")
 
     monkeypatch.setattr(bench_gpu, "PARTS", {"idle": broken, "fit": sound.fit})
-    assert bench_gpu.main(["--quick", "--out", str(tmp_path), "--prepared", str(prepared)]) == 0
+    assert bench_gpu.main(["--quick", "--out", str(tmp_path), "--prepared", str(prepared)]) == 1
     told = capsys.readouterr().err
-    assert "driver too old" in told and "fit" in told
+    assert "BROKE OFF idle: RuntimeError: driver too old" in told and "not measured: idle: it broke off" in told
+    assert "fit" in told and json.loads((tmp_path / "fit.json").read_text())["failed"] == []
+
+
+def test_a_training_that_breaks_off_counts_and_a_missing_package_does_not(prepared: Path, tmp_path: Path) -> None:
+    """Each in a process of its own, as on a card."""
+    kit = kits.Kit(tmp_path, prepared, tmp_path / "models", "none", True, "")
+    found = kit.go("unsloth", base="nowhere", max_tokens=256, batch=1, steps=1)
+    assert "unsloth" in found["not_measured"] and kit.failed == []
+    found = kit.go("peft", base=str(tmp_path / "nowhere"), max_tokens=256, batch=1, steps=1)
+    assert found["not_measured"].startswith("broke off") and "nowhere" in kit.failed[0]
+    assert len(list((tmp_path / "logs").glob("*.log"))) == 2
+
+
+@pytest.mark.parametrize("printed", ['{"a": 1}\nUnsloth: done\n3\n', '{"a": 0}\n{"a": 1}'])
+def test_what_libraries_print_besides_is_passed_over(printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def done(*given: Any, **more: Any) -> Any:
+        return subprocess.CompletedProcess([], 0, printed, "")
+
+    monkeypatch.setattr(subprocess, "run", done)
+    assert kits.child("bench.any") == {"a": 1}
+
+
+@pytest.mark.parametrize(("code", "out", "word"), [(1, "", "full"), (-9, "", "full"), (0, "3\n", "told nothing")])
+def test_a_child_that_tells_nothing_has_failed(code: int, out: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *given, **more: subprocess.CompletedProcess([], code, out, "full"))
+    with pytest.raises(RuntimeError, match=word):
+        kits.child("bench.any")

@@ -48,8 +48,8 @@ def table(**options: Any) -> Table:
         ({"Question": "q", "opa": "x", "opb": "y", "cop": 1}, {"body": "choice"},
          "Type question: Question; Type answer: cop; Type options: [opa, opb]"),
         ({"question": "q", "choices": [], "answer": 1}, {"body": "choice"}, "the field 'options'. Fields .* Type options: choices"),
-        ({"question": "q", "A": "x", "B": "y", "C": "z", "answer": 1}, {"body": "choice", "options": ("A", "B", "X")},
-         "the field 'X'.* files with fewer options than others are a source of their own"),
+        ({"question": "q", "A": "x", "B": "y", "answer": 1}, {"body": "choice", "options": ("A", "X")},
+         "the field 'X'.* Type options: [A, B]"),
         ({"question": "q", "options": {"texts": []}, "answer": 1}, {"body": "choice", "options": "options.text"}, "'options.text'"),
         ({"body": "t", "lang": "en"}, {"body": "text", "language": None}, "Type text: body; Type language: and the code of"),
         ({"zzz": "t"}, {"body": "text"}, "None of them looks like it: type text: and the field that holds it"),
@@ -80,9 +80,34 @@ def test_no_more_than_the_first_records_are_held_back(tmp_path: Path) -> None:
 
 def test_one_file_in_a_newer_layout_among_others_is_named(tmp_path: Path) -> None:
     lines(tmp_path / "a.jsonl", [{"text": "t"}])
-    lines(tmp_path / "b.jsonl", [{"content": "t"}])
-    with pytest.raises(RecipeError, match=r"/b\.jsonl: the only record has not the field 'text'.*Type text: content"):
+    lines(tmp_path / "b.jsonl", [{"content": "t"}] * 20)
+    said = r"/b\.jsonl: none of the first 20 records has the field 'text'.*Type text: content\. If only this file .* narrow path:"
+    with pytest.raises(RecipeError, match=said):
         load(table(path=".", body="text"), tmp_path)
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_small_file_may_lack_what_others_have(tmp_path: Path, order: str) -> None:
+    lines(tmp_path / f"{order[0]}.jsonl", [{"text": "t"}])
+    lines(tmp_path / f"{order[1]}.jsonl", [{"title": "x"}] * 19)
+    found = load(table(path=".", body="text"), tmp_path)
+    assert sorted(type(item).__name__ for item in found) == ["Reject"] * 19 + ["Row"]
+    for name in "ab":
+        lines(tmp_path / f"{name}.jsonl", [{"content": name}])
+    with pytest.raises(RecipeError, match=r"/a\.jsonl: the only record has not the field 'text'"):
+        load(table(path=".", body="text"), tmp_path)
+
+
+def test_files_may_have_fewer_options_but_no_column_is_made_up(tmp_path: Path) -> None:
+    (tmp_path / "five.csv").write_text("question,A,B,C,D,E,answer\nq,1,2,3,4,5,E\n")
+    (tmp_path / "four.csv").write_text("question,A,B,C,D,answer\nq,1,2,3,4,D\nq,1,2,3,4,E\n")
+    (tmp_path / "hole.csv").write_text("question,A,B,D,answer\nq,1,2,4,D\n")
+    found = load(table(path=".", body="choice", options=tuple("ABCDE")), tmp_path)
+    assert [len(row.body.options) for row in found if isinstance(row, Row) and isinstance(row.body, Choice)] == [5, 4]
+    assert [item.reason for item in found if isinstance(item, Reject)] == ["bad_key", "empty_option"]
+    said = r"sources\.exam\.options: no record has the field 'E'\. .*Type options: \[A, B, C, D\]$"
+    with pytest.raises(RecipeError, match=said):
+        load(table(path="four.csv", body="choice", options=tuple("ABCDE")), tmp_path)
 
 
 def test_faults_of_lines_do_not_count_as_records(tmp_path: Path) -> None:
@@ -144,7 +169,7 @@ def test_a_set_in_a_newer_layout_names_the_field_that_changed(
         ({"a": 1}, "a", 1), ({"a.b": 1, "a": {"b": 2}}, "a.b", 1), ({"a": {"b": 2}}, "a.b", 2),
         ({"a": [{"b": 1}, {"c": 2}]}, "a.b", [1, None]), ({"a": [{"c": 1}]}, "a.b", "gone"), ({"a": None}, "a.b", None),
         ({"a": []}, "a.b", []), ({"a": "x"}, "a.b", "gone"), ({"b": 1}, "a", "gone"), ("x", "a", "gone"),
-        ({"a": {"b": {"c": 3}}}, "a.b.c", 3),
+        ({"a": {"b": {"c": 3}}}, "a.b.c", 3), ({"a.b": {"c": 3}, "a": {"x": 1}}, "a.b.c", 3), ({"a": {"b.c": 3}}, "a.b.c", 3),
     ],
 )  # fmt: skip
 def test_a_dotted_name_goes_inside(value: Any, name: str, found: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import time
 import zipfile
 from html import unescape
 from pathlib import Path
@@ -15,12 +16,13 @@ import pytest
 from tests.book_files import epub
 from tests.public_sets import DATA, PACKS
 
-from langmill.api import Loader, Reject, Row, SourceContext, words
+from langmill.api import Loader, Reject, Row, RowFault, SourceContext, words
 from langmill_plugins.loaders import epub as epubs
 from langmill_plugins.loaders import text as texts
 from langmill_plugins.loaders.cutting import cut, joined, passages
 from langmill_plugins.loaders.epub import Epub
 from langmill_plugins.loaders.html import Html
+from langmill_plugins.loaders.main_text import _in_order
 from langmill_plugins.loaders.text import PlainText
 
 HEART = "The heart pumps blood into the arteries, and the veins bring it back from all the tissues of the body."
@@ -59,6 +61,12 @@ def test_passages_end_where_paragraphs_end() -> None:
         ("「痛い。」と言った。次の日に治った。", 10, ["「痛い。」と言った。", "次の日に治った。"]),
         ("a 3.5 b", 4, ["a", "3.5", "b"]),
         ("abcdefghij", 4, ["abcd", "efgh", "ij"]),
+        ("First it is so. Dr. Lee agrees", 20, ["First it is so.", "Dr. Lee agrees"]),
+        ("心脏很好，肺也很好，肾不好", 7, ["心脏很好，", "肺也很好，", "肾不好"]),
+        ("การดูแล สุขภาพดี", 10, ["การดูแล", "สุขภาพดี"]),
+        ("ดูดูดูดู", 3, ["ดู", "ดู", "ดู", "ดู"]),  # a vowel below its letter stays with it
+        ("e\u0301e\u0301e\u0301", 3, ["e\u0301", "e\u0301", "e\u0301"]),
+        ("एक है। दो है।", 8, ["एक है।", "दो है।"]),
     ],
 )
 def test_a_long_paragraph_is_cut_at_sentences(paragraph: str, most: int, pieces: list[str]) -> None:
@@ -167,10 +175,91 @@ def test_a_page_that_can_not_be_read_is_a_reject(tmp_path: Path, data: str | byt
     assert isinstance(reject, Reject) and reject.reason == reason and reject.detail.startswith("p.html")
 
 
-def test_a_declared_encoding_is_believed_where_it_is_not_utf8(tmp_path: Path) -> None:
-    body = "<p>Почка образует мочу и поддерживает постоянство внутренней среды организма человека.</p>" * 3
-    (row,) = web(tmp_path, page(body, '<meta charset="windows-1251">', 'html lang="ru"').encode("cp1251"))
-    assert isinstance(row, Row) and "Почка образует мочу" in words(row.body)
+CHINESE = "心脏把血液泵入动脉，静脉把血液送回心脏，维持全身的循环。" * 3
+RUSSIAN = "Почка образует мочу и поддерживает постоянство внутренней среды организма человека. " * 3
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec", "text"),
+    [
+        ("windows-1251", "cp1251", RUSSIAN),
+        ("KOI8-R", "koi8-r", RUSSIAN),
+        ("gb2312", "gbk", f"{CHINESE}朱镕基"),  # the third is not in the set that is declared
+        ("big5", "big5hkscs", "心臟把血液泵入動脈，靜脈把血液送回心臟，維持全身的循環。嘅喺啲" * 3),
+        ("Shift_JIS", "cp932", "①薬は食後に飲む。髙橋医師が腎臓の働きを調べる。" * 4),
+        ("x-sjis", "cp932", "腎臓は血液をろ過して尿を作る。" * 6),
+        ("iso-2022-jp", "iso-2022-jp", "腎臓は血液をろ過して尿を作る。" * 6),
+        ("euc-kr", "cp949", "폐는 산소를 받아들이고 이산화탄소를 내보낸다. 뷁 똠방각하. " * 4),
+        ("iso-8859-1", "cp1252", "L’œdème aigu du poumon gêne l’hématose – c’est grave. " * 4),
+        ("ascii", "utf-8", RUSSIAN),
+    ],
+)
+def test_a_declared_encoding_is_taken_as_browsers_take_it(tmp_path: Path, declared: str, codec: str, text: str) -> None:
+    """Where the page is not UTF-8; many say of a larger set that it is the smaller one."""
+    (row,) = web(tmp_path, page(f"<p>{text}</p>", f'<meta charset="{declared}">').encode(codec))
+    assert isinstance(row, Row) and words(row.body) == text.strip()
+
+
+@pytest.mark.parametrize("declared", ["unicode_escape", "undefined", "rot13", "zlib", "utf-16", "x" * 40])
+def test_a_declared_name_that_is_no_encoding_of_pages_is_none(tmp_path: Path, declared: str) -> None:
+    (reject,) = web(tmp_path, page(f"<p>{HEART} é</p>", f'<meta charset="{declared}">').encode("latin-1"))
+    assert isinstance(reject, Reject) and reject.reason == "not_utf8" and declared in reject.detail
+
+
+def test_what_a_page_does_not_show_is_not_its_text(tmp_path: Path) -> None:
+    unseen = "<style>.leak{}</style><script>leak()</script><template><p>A leak of a template.</p></template>"
+    body = f"{unseen}<p>{HEART}</p><div hidden><p>A leak of what is hidden.</p></div><p>{LUNGS}</p><noscript>leak</noscript>"
+    (row,) = web(tmp_path, page(body))
+    assert words(row.body) == f"{HEART}\n{LUNGS}"
+
+
+def test_a_fragment_is_a_page(tmp_path: Path) -> None:
+    (row,) = web(tmp_path, f"<p>{HEART} {LUNGS}</p>", language="en")
+    assert words(row.body) == f"{HEART} {LUNGS}"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (page("<div>" * 300 + f"<p>{HEART}"), "too_deep"),
+        (page(f"<p {' '.join(f'a{n}=1' for n in range(30_000))}>{HEART}"), "too_long"),
+        (page("<br>" * 310_000 + HEART), "too_long"),
+        (b"\xef\xbb\xbf" + page(HEART).encode() + b"\xff", "not_utf8"),
+        (page(HEART).encode("utf-16")[:-1], "not_utf8"),
+        (page("x" * 10_000_000), "too_long"),
+    ],
+)
+def test_a_page_that_would_stall_the_parser_is_told_of(tmp_path: Path, data: str | bytes, reason: str) -> None:
+    """Nothing of it is read: of a page nested too deeply the parser would leave out the rest without a word."""
+    (reject,) = web(tmp_path, data)
+    assert isinstance(reject, Reject) and reject.reason == reason
+
+
+def test_a_long_page_takes_no_longer_than_its_length(tmp_path: Path) -> None:
+    """Each paragraph was looked for from the start once, which took a minute for these."""
+    paragraphs = [f"{number} {HEART}" for number in range(60_000)]
+    begun = time.process_time()
+    assert _in_order(paragraphs, "".join("".join(paragraphs).split())) == paragraphs
+    assert time.process_time() - begun < 8
+
+
+@pytest.mark.parametrize(
+    ("said", "languages", "told"),
+    [
+        ("pt-BR", "pt", "pt"), ("zh-Hant-TW", "zh zh-Hant", "zh-Hant"),
+        ("ZH_hant", "zh-Hant zh", "zh-Hant"), ("zho-Hant", "zh-Hant", "zh-Hant"),
+        ("en_US.UTF-8", "en", "en"), ("zh-TW", "en", "zh"), ("fre", "fr", "fr"), ("mul", "en", ""), ("english", "en", ""), ("", "en", ""),
+    ],
+)  # fmt: skip
+def test_a_tag_is_the_recipes_language_that_says_most_of_it(said: str, languages: str, told: str) -> None:
+    packs = dict.fromkeys(languages.split(), PACKS["en"])
+    context = SourceContext("sources.set", 17, packs, Path(), source="set", license="x")
+    loader = Html(path="p.html", license="x")
+    if told:
+        assert loader.told(said, context) == told
+    else:
+        with pytest.raises(RowFault, match="language"):
+            loader.told(said, context)
 
 
 @pytest.mark.data

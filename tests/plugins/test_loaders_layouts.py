@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from langmill.api import Chat, Choice, Loader, Message, RecipeError, Reject, Row, SourceContext
+from langmill.api import Chat, Choice, Loader, Message, MissingInput, RecipeError, Reject, Row, SourceContext
 from langmill_plugins.loaders.apollo import Apollo
 from langmill_plugins.loaders.bentsao import BenTsao
 from langmill_plugins.loaders.cmexam import CMExam
@@ -85,6 +85,9 @@ def test_cmexam_with_annotations_and_real_line_breaks(tmp_path: Path) -> None:
     rows, rejects = load(CMExam(path=".", license="x"), tmp_path)
     assert [(row.split, row.body) for row in rows] == [("test", Choice("问", ("甲", "乙", "丙"), (0, 2), "因为"))]
     assert [reason for _, reason in told(rejects)] == ["no_answer"]
+    (tmp_path / "other.csv").write_text("Question;Options;Answer\n", "utf-8")
+    with pytest.raises(MissingInput, match=r"other\.csv:1: .* expected \",\" between the names: use: table reads it"):
+        load(CMExam(path="other.csv", license="x"), tmp_path)
 
 
 def test_medqa_as_the_authors_pack_it_is_read_once_in_each_language(tmp_path: Path) -> None:

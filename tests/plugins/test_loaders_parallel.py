@@ -175,6 +175,14 @@ def test_archives_that_are_none_are_named(tmp_path: Path) -> None:
     assert told(rejects) == [("x", "doctype"), ("y", "broken_xml")]
 
 
+def test_masses_of_elements_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langmill_plugins.loaders.reading.ELEMENTS", 100)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.tmx", "<tmx>" + "<tu/>" * 100 + "</tmx>")
+    _, rejects = load(Tmx(path="x.zip", license="x"), tmp_path)
+    assert told(rejects) == [("x", "too_long")]
+
+
 # --- CoNLL-U ---
 
 
@@ -226,6 +234,10 @@ def test_paragraphs_or_questions_on_them(tmp_path: Path) -> None:
     assert [row.body for row in rows] == [Chat.of("It Ann was.\n\nWho?", "Ann")]
     reasons = Counter(reason for _, reason in told(rejects))
     assert reasons == {"no_answer": 2, "key_mismatch": 1, "no_question": 1, "wrong_type": 4}
+    number = {"title": "T", "paragraphs": [{"context": 5, "qas": [question]}]}
+    (tmp_path / "number.fr.json").write_text(json.dumps({"data": [number]}))
+    _, rejects = load(Squad(path="number.fr.json", license="x", body="chat"), tmp_path)
+    assert told(rejects) == [("number.fr-q1", "key_mismatch")]
     (tmp_path / "set.json").write_text('{"data": []}')
     with pytest.raises(RecipeError, match="add language: CODE"):
         load(Squad(path="set.json", license="x", body="text"), tmp_path)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.book_files import Picture, pdf, photographed
+from tests.book_files import Picture, pdf, photographed, with_drawing_of_itself
 from tests.public_sets import PACKS
 
-from langmill.api import MissingInput, Reject, Row, SourceContext, words
-from langmill_plugins.loaders import ocr
+from langmill.api import MissingInput, Reject, Row, RowFault, SourceContext, words
+from langmill_plugins.loaders import ocr, pdf_pages
 from langmill_plugins.loaders.pages import Weight, front_and_back, is_picture, lines_of, page_is_picture, running_titles
 from langmill_plugins.loaders.pdf import Pdf
+from langmill_plugins.loaders.pdf_pages import Pages
 
 LINE = "Blood returns to the right atrium, passes the tricuspid valve and is pumped on to the lungs"
 BLANK = Picture(40, 40, b"\xff" * 1600)
@@ -131,6 +133,40 @@ def test_a_broken_file_is_one_reject(tmp_path: Path, data: bytes) -> None:
     assert reasons(load(tmp_path, data)) == [("b", "broken_pdf")]
 
 
-def test_a_bomb_of_a_page_is_drawn_small(tmp_path: Path) -> None:
-    big = pdf([BLANK]).replace(b"0 0 595 842]", b"0 0 14000 14000]")
-    assert [item.flags for item in load(tmp_path, big, ocr="tesseract") if isinstance(item, Row)] == []
+def test_a_bomb_of_a_page_is_drawn_small_and_told_of_when_nothing_is_read(tmp_path: Path) -> None:
+    big = pdf([BLANK]).replace(b"0 0 595 842]", b"0 0 9000 9000]")
+    assert reasons(load(tmp_path, big, ocr="tesseract")) == [("b.page1", "no_text")]
+
+
+def test_a_page_that_can_not_be_read_is_a_reject_and_the_others_stay(tmp_path: Path) -> None:
+    """The list of pages names an object that there never is, number 0."""
+    data = re.sub(rb"/Kids \[(\d+)", lambda found: b"/Kids [" + b"0" * len(found[1]), pdf([[LINE] * 5, [LINE] * 5]))
+    items = load(tmp_path, data)
+    assert reasons(items) == [("b.page1", "broken_pdf")] and text(items).count("tricuspid") == 5
+
+
+def test_a_page_that_never_ends_is_left_and_the_next_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drawing that draws itself twice: as deep as the reader goes, it is a thousand million drawings."""
+    monkeypatch.setattr(pdf_pages, "PATIENCE", 2.0)
+    items = load(tmp_path, with_drawing_of_itself(pdf([[LINE] * 5, BLANK, [LINE] * 5])))
+    assert reasons(items) == [("b.page2", "too_slow")]
+    assert text(items).count("tricuspid") == 10
+
+
+def test_a_process_that_ends_costs_its_page(tmp_path: Path) -> None:
+    (tmp_path / "b.pdf").write_bytes(pdf([[LINE] * 5] * 6))
+    pages = Pages()
+    try:
+        assert pages.open(tmp_path / "b.pdf") == 6
+        for number in range(3):
+            pages._child.kill()  # type: ignore[union-attr]
+            pages._child.wait()  # type: ignore[union-attr]
+            with pytest.raises(RowFault, match="ended the process"):
+                pages.text(number)
+            if number < 2:
+                assert "tricuspid" in pages.text(number).text
+        with pytest.raises(RowFault, match="not read: 3 pages"):
+            pages.text(5)
+        assert pages.open(tmp_path / "b.pdf") == 6, "another file begins anew"
+    finally:
+        pages.close()

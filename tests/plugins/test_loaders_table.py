@@ -105,9 +105,9 @@ def test_what_a_json_file_holds_tells_its_shape(tmp_path: Path, data: str, found
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ('{"version": 1,\n"exams": {}}', r"is one object with 'version', 'exams', expected a list of records, an object .* keyed"),
+        ('{"version": 1,\n"exams": {}}', r"is one object, whose 'version' is a int; expected a list of records, an object .* keyed"),
         ('"text"', "holds a str, expected a list of records"),
-        ('[{"text": "a"}', "is not JSON: .*Fetch the file again"),
+        ('[{"text": "a"', "is not JSON: .*Fetch the file again"),
         ("", "is not JSON"),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.conftest import Bench
 from tests.reviewing import CONTEXT, PACKS, item, rows_of, step_context
 
 from langmill.api import Choice, EvalContext, Flag, RecipeError, Row, SourceContext, Split
@@ -59,7 +60,25 @@ def test_a_sheet_opens_well_in_a_spreadsheet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["=1", "＝1", "－5 mg", "\n=1", "'=1", "''=1", "+", "-5 mg", "@x", "\tx", "\rx", "plain", "'quoted'", "", "'", "1=1"]
+    "cell",
+    [
+        "=1",
+        "＝1",
+        "－5 mg",
+        "\n=1",
+        "'=1",
+        "''=1",
+        "+",
+        "-5 mg",
+        "@x",
+        "\tx",
+        "\rx",
+        "plain",
+        "'quoted'",
+        "",
+        "'",
+        "1=1",
+    ],
 )
 def test_a_harmless_cell_is_read_back_as_it_was(cell: str) -> None:
     assert original(harmless(cell)) == cell and not harmless(cell).startswith(tuple("=+-@\t\r\n＝＋－＠"))
@@ -270,3 +289,34 @@ def test_the_published_layout_is_read_back_as_the_same_rows(tmp_path: Path) -> N
 def facts(row: Row) -> object:
     """All of a row but its name; whether its rationale passed, for what of a verdict the layout can hold."""
     return row.origin.record.removeprefix("s_"), row.language, row.split, row.body, bool(told(row.flags))
+
+
+def test_a_plan_takes_verdicts_on_rows_that_are_not_written_yet(bench: Bench) -> None:
+    """Reviewers' sheets go from one machine to another, where no answer of a model is known."""
+    bench.data("bare.en.jsonl")
+    bench.script(("Explain", {"explanation": "The finding points to it."}))
+    bench.write("review/a.csv", "id,hash,verdict\r\nown/en-bare-01/explain,h1,pass\r\nown/none,h1,pass\r\n")
+    bench.write("recipe.yaml", PLANNED)
+    said = bench.factory("plan", "recipe.yaml")
+    assert said.code == 0, said.err
+    said = bench.factory("run", "recipe.yaml")
+    assert said.code == 2 and "a.csv:3: 'own/none' is no row of 'made': take the line out" in said.err
+    assert "own/en-bare-01" not in said.err
+
+
+PLANNED = """
+name: planned
+languages: [en]
+purpose: research
+run: {use: local, workers: 1}
+llm: {model: scripted/writer, answers: script.jsonl}
+sources:
+  own: {use: table, path: data/bare.en.jsonl, body: choice, license: CC0-1.0}
+datasets:
+  made:
+    from: [own]
+    steps: [{use: explain, splits: [train, dev, test], keep: unmade}]
+  reviewed:
+    from: [made]
+    steps: [{use: reviewed, path: review, of: made}]
+"""

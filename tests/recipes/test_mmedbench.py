@@ -166,6 +166,29 @@ def test_what_the_comments_say_to_type_holds(tmp_path: Path) -> None:
     assert made.sources["kormedmcqa"].expect.rows == 5_345  # type: ignore[union-attr]
 
 
+def test_the_published_files_become_rows_with_what_people_said(tmp_path: Path) -> None:
+    names = {"en": "English", "zh": "Chinese", "ja": "Japanese", "fr": "French", "ru": "Russian", "es": "Spanish"}
+    record = {
+        "question": "Which?",
+        "options": {"A": "one", "B": "two", "C": "three"},
+        "answer_idx": "A,C",
+        "rationale": "So it is.",
+    }
+    said = [{"human_checked": True, "human_check_passed": passed} for passed in (True, False)]
+    for folder in ("Train", "Test"):
+        for name in names.values():
+            path = tmp_path / "MMedBench" / folder / f"{name}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(record | one) + "\n" for one in said), "utf-8")
+    made = assemble(RECIPE, profile="published", sets=[f"data_dir={tmp_path}"])
+    for code in SIX:
+        rows = rows_of(made, f"mmedbench_{code}")
+        assert [(row.language, row.split, row.flags) for row in rows] == [
+            (code, split, (f"explanation_{flag}",)) for split in ("test", "train") for flag in ("checked", "unchecked")
+        ]
+        assert {row.body for row in rows} == {Choice("Which?", ("one", "two", "three"), (0, 2), "So it is.")}
+
+
 # --- on real rows ---
 
 

@@ -125,15 +125,37 @@ def test_paper_reads_parquet_in_the_layout_of_culturax(tmp_path: Path) -> None:
     assert isinstance(row, Row) and (row.language, words(row.body)) == ("fr", record["text"])
 
 
-def test_what_a_comment_offers_holds() -> None:
-    """MMedC's own keywords, for the languages that it names; the packs' for the others."""
-    (said,) = re.findall(r"--set '(datasets\.web\.steps\.1\.keywords=[^']+)'", MAIN.read_text("utf-8"))
-    made = assemble(MAIN, profile="paper", sets=[said])
-    assert made.datasets["web"].steps[1].part.keywords == {  # type: ignore[union-attr]
-        "en": "$data_dir/mmedc-keywords/en_*.txt", "ja": "$data_dir/mmedc-keywords/jp_*.txt",
-    }  # fmt: skip
+LISTS = {code: f"$data_dir/mmedc-keywords/{'jp' if code == 'ja' else code}_*.txt" for code in TABLE}
+
+
+def test_paper_filters_with_the_published_keywords_and_a_comment_offers_the_packs() -> None:
+    made = assemble(MAIN, profile="paper")
+    assert made.datasets["web"].steps[1].part.keywords == LISTS  # type: ignore[union-attr]
+    (said,) = re.findall(r"--set (datasets\.web\.steps\.1\.keywords=)''", MAIN.read_text("utf-8"))
+    made = assemble(MAIN, profile="paper", sets=[said + "''"])
+    assert not made.datasets["web"].steps[1].part.keywords  # type: ignore[union-attr]
     (said,) = re.findall(r"--set (datasets\.mmedc\.write\S+)", MAIN.read_text("utf-8"))
     assert assemble(MAIN, sets=[said]).datasets["mmedc"].write[0][1].form == "txt"  # type: ignore[attr-defined]
+
+
+def test_keywords_that_are_not_there_are_listed_like_sets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a source that is there, so that the step would have rows to judge."""
+    monkeypatch.setenv("FACTORY_DATA", str(bench.folder))
+    bench.write("one.yaml", """
+name: one
+languages: [en]
+purpose: research
+sources: {own: {use: text, path: own.txt, language: en, license: CC0-1.0}}
+datasets: {web: {from: [own], steps: [{use: medical_text, keywords: "$data_dir/lists/en_*.txt"}]}}
+""")  # fmt: skip
+    bench.write("own.txt", "The heart pumps blood.")
+    for command, code in (("check", 0), ("plan", 0), ("run", 2)):
+        said = bench.factory(command, "one.yaml")
+        assert said.code == code, (command, said.err)
+        told = said.out + said.err
+        assert told.count("datasets.web.steps[0].keywords: nothing at '$data_dir/lists/en_*.txt'") == 1, told
+        assert "keywords.py of GitHub MAGIC-AI4Med/MMedLM" in told
+    assert not bench.runs() if hasattr(bench, "runs") else True
 
 
 @pytest.mark.data

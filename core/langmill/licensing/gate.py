@@ -77,7 +77,7 @@ def _not_commercial(its: Terms) -> str:
 
 def changing(assembly: Assembly, dataset: str, loader: Loader) -> list[StepPlan]:
     """The steps of a data set that would make rows of a source's rows, as far as the recipe tells what kind of rows it has."""
-    kind = getattr(loader, "body", None)
+    kind = getattr(loader, "body", None) or (loader.gives and loader.gives.body.__name__.lower())
     return [
         step
         for step in assembly.datasets[dataset].steps

@@ -51,9 +51,11 @@ _NOT_COMMERCIAL = re.compile(
     r"evaluation only|not for sale",
     re.IGNORECASE,
 )
-_PERMITTED = re.compile(r"commercial use (is )?(also )?(allowed|permitted|free)|any (use|purpose)", re.IGNORECASE)
-_LIMITED = re.compile(
-    r"\b(no|not|only|except|excluding|but|without|with|unless|if|when|after|upon|subject|other than)\b", re.IGNORECASE
+_PERMITTED = re.compile(  # all that is said, since one word more may take it back
+    r"((free )?for )?any (use|purpose)|(free )?for commercial use|"
+    r"((both )?(academic|research|educational|private|personal)( use)?,? (and|as well as) )?commercial (use|purposes?) "
+    r"(is |are )?(also )?(allowed|permitted|free)",
+    re.IGNORECASE,
 )
 _NO_DERIVATIVES = re.compile(
     r"no[\s-]?deriv|\bnd\b|rights reserved|not be (changed|modified|altered|distorted|adapted)|unchanged|unmodified",
@@ -204,7 +206,7 @@ def _license(part: str) -> Terms | None:
 
 
 def _free(words: str) -> bool:
-    return bool(_PERMITTED.search(words)) and not _LIMITED.search(words)
+    return _PERMITTED.fullmatch(words.strip(" ()[].:;,-")) is not None
 
 
 def _named(name: str) -> Terms | None:

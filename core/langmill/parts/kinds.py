@@ -42,7 +42,13 @@ class Expect(Part):
     rows: _Records | None = Field(
         None, description="records, of all splits together or by split, e.g. {train: 10178, test: 1273}"
     )
-    tokens: int | None = Field(None, ge=0, description="tokens, by a common tokenizer")
+    usable: int | None = Field(
+        None, ge=1, description="how many of the records can become rows, where that is not all; plan reckons with them"
+    )
+    explained: _Records | None = Field(
+        None, description="records with an explanation, where that is not all or none; plan reckons with them"
+    )
+    tokens: int | None = Field(None, ge=0, description="tokens of what can be used, by a common tokenizer")
 
     @property
     def total(self) -> int | None:
@@ -50,9 +56,20 @@ class Expect(Part):
         return sum(self.rows.values()) if isinstance(self.rows, Mapping) else self.rows
 
 
+class Gives(NamedTuple):
+    """What a loader says of the set that it is for, so that a plan can reckon with rows that are not there yet: what a row's body
+    is, the set's languages, and whether exam items bring explanations."""
+
+    body: type[Text] | type[Chat] | type[Choice]
+    languages: tuple[str, ...] = ()
+    explained: bool = False
+
+
 class Loader(Part):
     """Reads a source. ``path`` lies beside the recipe, or below the data folder as ``$data_dir/…``."""
 
+    gives: ClassVar[Gives | None] = None
+    """What the set's rows are, where no option says it (``body``, ``language``, ``languages``)."""
     path: str = Field(description="file, glob or folder, beside the recipe; $data_dir/… lies below the data folder")
     license: str = Field(min_length=1, description="SPDX id, or 'unknown', or the source's own words")
     dev: float = Field(0.0, ge=0, lt=1, description="share of families that go to dev when the source has no split")

@@ -37,6 +37,8 @@ class Read:
             and self.read == sum(self.expected.values())
         ):
             return ""  # what was rejected before its split was known may be of any
+        if sum(lacking) == unsplit == self.expected.get("train", 0) - self.splits.get("train", 0) and min(lacking) >= 0:
+            return ""  # what the source puts in no split is learnt from
         names = [*self.expected, *(name for name in self.splits if name not in self.expected)]
         told = [
             f"{name or 'no split'}: expected {self.expected.get(name, 0):,}, read {self.splits.get(name, 0):,}"

@@ -103,7 +103,17 @@ class Workshop:
         rows = partial(self.rows, own=own or {})
         packs = self.packs()
         return StepContext(
-            place, self.seed, packs, self.folder, self.data_dir, self.offline, llm, rows, self.benchmarks, models, self.whole
+            place,
+            self.seed,
+            packs,
+            self.folder,
+            self.data_dir,
+            self.offline,
+            llm,
+            rows,
+            self.benchmarks,
+            models,
+            self.whole,
         )
 
     def context(self, place: str) -> Context:

@@ -25,8 +25,8 @@ WEIGHTS_TOKENS = 256  # longest answer of weights whose evaluation names no boun
 @dataclass(frozen=True)
 class ExamForecast:
     """One evaluation of one model: rows and questions, of these how many likelihoods (``continuations``) are asked for; ``here``:
-    by weights on this machine, which cost nothing. ``made`` counts questions about rows that are yet to be made; ``why`` says why
-    nothing can be told."""
+    by weights on this machine, which cost nothing. ``made`` counts questions about rows that are not there yet, ``declared`` those of
+    absent sources; ``why`` says why nothing can be told."""
 
     evaluation: str
     place: str
@@ -36,6 +36,7 @@ class ExamForecast:
     questions: int = 0
     continuations: int = 0
     made: int = 0
+    declared: int = 0
     why: str = ""
 
 
@@ -82,10 +83,13 @@ class _Exam:
         of_made = [self.made[question.row][0] for question in self.questions if question.row in self.made]
         whole = len(self.questions) - len(of_made) + sum(of_made)
         of_rows = sum(self.made.get(id, (1.0,))[0] for id in {question.row for question in self.questions})
-        scored = sum(len(question.continuations) for question in self.questions)
+        scored = sum(len(one.continuations) * self.made.get(one.row, (1.0,))[0] for one in self.questions)
+        of_declared = [self.rows[one.row].origin.source in self.walk.declared for one in self.questions]
+        told = sum(self.made[one.row][0] for one, yes in zip(self.questions, of_declared, strict=True) if yes)
         return replace(
-            bare, rows=round(of_rows), questions=round(whole), continuations=scored, made=round(sum(of_made))
-        )
+            bare, rows=round(of_rows), questions=round(whole), continuations=round(scored), made=round(sum(of_made)),
+            declared=round(told),
+        )  # fmt: skip
 
     async def ask(self, model: str) -> None:
         """Count the calls to a provider; what the ledger has answered is kept for the judge."""
@@ -161,6 +165,7 @@ class _Exam:
             forms = [prompt_of(asked, row, grown) for asked in (short, long)]
             group.calls.add(forms[0], forms[1], size, weight, share, tries)
             group.made += weight if row.id in self.made else 0.0
+            group.declared += weight if row.origin.source in walk.declared else 0.0
         self._row(group, row, weight)
 
     def _group(self, call: Call, model: str, label: str, most: int | None) -> Group:

@@ -20,7 +20,9 @@ from langmill.licensing.gate import refuse
 from langmill.licensing.notes import notes
 from langmill.parts.contexts import held_against
 from langmill.pipeline.expected import held_against as beside_expected
-from langmill.pipeline.segments import Workshop
+from langmill.pipeline.segments import Loaded, Workshop
+from langmill.plan.ahead import Made
+from langmill.plan.declared import declared
 from langmill.plan.estimate import NOTHING, Span, without_language
 from langmill.plan.evaluations import ExamForecast, evaluations
 from langmill.plan.training import stages
@@ -36,7 +38,8 @@ class StepCost:
     """One step of one data set in one language, or one model of an evaluation (``dataset`` is "eval NAME" then). ``calls`` are all
     that it takes, ``paid`` those that the ledger has answered (``saved`` is their price in US dollars); tokens, ``dollars``, ``batch``
     (through the provider's batch API) and ``seconds`` are for the others, None where no price is known. ``worst`` is what they can not
-    exceed while none is lost on its way. ``made`` counts calls about rows that earlier steps have yet to make, ``known`` the answers
+    exceed while none is lost on its way. ``made`` counts calls about rows that are not there yet, ``declared`` those of them that rest
+    on what absent sources declare (the others are about rows that earlier steps have yet to make), ``known`` the answers
     that lengths were taken from (0: the step's own word), ``sampled`` tells that not every row was walked through, ``counted`` that the
     model's tokenizer was at hand, ``follows`` that the calls are about answers of other calls: to mend or to judge them."""
 
@@ -56,6 +59,7 @@ class StepCost:
     worst: float | None
     seconds: Span
     made: int
+    declared: int
     known: int
     sampled: bool
     counted: bool
@@ -65,7 +69,9 @@ class StepCost:
 @dataclass
 class Planned:
     """The plan: rows by source and language, how many sources the recipe has, which of them differ from what is declared, what
-    is absent (with declared counts), what is to be said of licences and writers, what training lacks on this machine, what keeps
+    is absent (with declared counts); of the absent ones the rows that the plan reckons with (``declared``), those that declare none
+    (``uncounted``), those whose rows are dealt out over all languages (``dealt``), the data sets that rest on them (``resting``);
+    what is to be said of licences and writers, what training lacks on this machine, what keeps
     models from answering, the steps that ask a model, what is skipped and how often, models without a price by their name in the
     recipe, the recipe's own cap, the seconds in all but training and the examination of weights, what the stages of training take, what
     evaluations ask, and what a person should be told about the ledger, if anything."""
@@ -74,6 +80,10 @@ class Planned:
     sources: int = 0
     differing: dict[str, str] = field(default_factory=dict)
     absent: tuple[Absent, ...] = ()
+    declared: dict[str, dict[str, int]] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
+    dealt: tuple[str, ...] = ()
+    resting: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     unready: list[str] = field(default_factory=list)
     unable: list[str] = field(default_factory=list)
@@ -103,8 +113,8 @@ class Planned:
 
 
 async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
-    """Read what is there and count. Sources that are absent are listed and left out. Raises RecipeError where a licence forbids what
-    the recipe does."""
+    """Read what is there and count. Sources that are absent are listed; those that declare their size are reckoned with, the others
+    left out, and so is a step whose files are absent. Raises RecipeError where a licence forbids what the recipe does."""
     refuse(assembly)
     planned = Planned(
         budget=assembly.recipe.budget,
@@ -115,6 +125,7 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
         notes=notes(assembly),
     )
     gone = {item.name for item in planned.absent}
+    idle = {item.place for item in planned.absent if not item.name}  # steps that a file is missing to
     present = [name for name in assembly.sources if name not in gone]
     with tempfile.TemporaryDirectory(prefix="langmill-plan-") as scratch, Ledger() as ledger:
         store = RunFolder(Path(scratch))
@@ -127,19 +138,39 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
         walk = Walk(assembly, store, shop, engine, lambda event: None, limit)
         walk.begin()
         sources = walk.load(present)
+        ahead = declared(assembly, [name for name in assembly.sources if name in gone], limit)
+        walk.made, walk.declared = dict(ahead.made), set(ahead.made)
         for name, loaded in sources.items():
             planned.rows[name] = walk.read(loaded)
             if told := beside_expected(assembly.sources[name].expect, loaded).difference:
                 planned.differing[name] = told
+        planned.declared = {name: _by_language(made) for name, made in ahead.made.items()}
+        planned.uncounted = tuple(name for name in assembly.sources if name in gone and name not in ahead.made)
+        planned.dealt = ahead.dealt
+        sources |= {name: Loaded(name, (), {}, False) for name in ahead.made}
         for dataset in assembly.datasets.values():
             there = tuple(name for name in dataset.inputs if name in sources or name in assembly.datasets)
-            steps = tuple(step for step in dataset.steps if not _idle(step.part, assembly, full))
+            steps = tuple(
+                step for step in dataset.steps if step.place not in idle and not _idle(step.part, assembly, full)
+            )
             await walk.make(DatasetPlan(dataset.name, there, steps, ()), sources)
+        planned.resting = tuple(
+            name
+            for name in assembly.datasets
+            if any(item.long.origin.source in walk.declared for item in walk.made[name])
+        )
         planned.notice = ledger.notice
         planned.stages = stages(walk)
         planned.examinations = await evaluations(walk)
         _sum_up(planned, walk, assembly)
     return planned
+
+
+def _by_language(made: Sequence[Made]) -> dict[str, int]:
+    rows: dict[str, float] = {}
+    for item in made:
+        rows[item.long.language] = rows.get(item.long.language, 0.0) + item.weight
+    return {language: round(number) for language, number in sorted(rows.items())}
 
 
 def _full(assembly: Assembly, present: Sequence[str]) -> set[str]:
@@ -198,6 +229,7 @@ def _cost(group: Group, assembly: Assembly) -> StepCost:
         worst=calls.worst(_prices(group.name, assembly)) if price else None,
         seconds=calls.seconds(),
         made=round(group.made),
+        declared=round(group.declared),
         known=calls.habit.calls if calls.habit else 0,
         sampled=group.sampled,
         counted=calls.meter.counts,
@@ -220,6 +252,10 @@ def facts(planned: Planned) -> dict[str, Any]:
         "rows": planned.rows,
         "differing": planned.differing,
         "absent": [item.facts() for item in planned.absent],
+        "declared": planned.declared,
+        "uncounted": planned.uncounted,
+        "dealt": planned.dealt,
+        "resting": planned.resting,
         "notes": planned.notes,
         "unready": planned.unready,
         "unable": planned.unable,

@@ -18,6 +18,7 @@ _HEAD = ("rows", "calls", "paid", "tokens in", "tokens out", "US$", "batch US$",
 _NAME = 28  # characters of a data set's or a step's name, at most
 _MOST = 100  # characters a line
 _GB = 1 << 30
+FAR = 4  # times a device's memory from which on nobody asks what to change
 
 
 def lines(planned: Planned) -> list[str]:
@@ -26,6 +27,7 @@ def lines(planned: Planned) -> list[str]:
     out += [_source(source, by_language) for source, by_language in planned.rows.items()]
     out += [f"{source}: {told}" for source, told in planned.differing.items()]
     out += absent_lines(planned.absent, planned.sources)
+    out += [folded for line in _declared(planned) for folded in _folded(line)]
     out += [folded for note in planned.notes for folded in _folded(f"note: {note}")]
     out += [f"can not train yet: {line}" for line in planned.unready]
     out += [f"can not answer yet: {line}" for line in planned.unable]
@@ -33,12 +35,26 @@ def lines(planned: Planned) -> list[str]:
         out += ["", *_table(planned), ""]
     else:
         out.append("no step asks a model" if not planned.skipped else "no model is asked")
-    return [*out, *_notes(planned), *_training(planned.stages), *_examining(planned.examinations)]
+    return [*out, *_notes(planned), *_training(planned.stages, planned.resting), *_examining(planned.examinations)]
 
 
 def _source(source: str, by_language: dict[str, int]) -> str:
     listed = "  ".join(f"{language} {n:,}" for language, n in by_language.items())
     return f"{source}: {sum(by_language.values()):,} rows   {listed}"
+
+
+def _declared(planned: Planned) -> Iterable[str]:
+    """What the plan makes of absent sources."""
+    if planned.declared:
+        rows = sum(sum(by_language.values()) for by_language in planned.declared.values())
+        yield (
+            f"declared: {rows:,} rows of {len(planned.declared)} absent sources are reckoned with, by number as expect: has them; as "
+            "long as its tokens say, else as such rows usually are"
+        )
+    if planned.dealt:
+        yield f"declared: no language is told of {', '.join(planned.dealt)}: dealt out over all languages of the recipe"
+    if planned.uncounted:
+        yield f"not counted, since they declare neither rows nor tokens (expect:): {', '.join(planned.uncounted)}"
 
 
 def _table(planned: Planned) -> list[str]:
@@ -48,7 +64,7 @@ def _table(planned: Planned) -> list[str]:
     decimals = max(2, 3 - scale if scale >= 0 else 2 - scale) if high < 1000 else 0
     rows: list[tuple[str, ...]] = []
     for dataset in dict.fromkeys(cost.dataset for cost in planned.steps):
-        rows += [() if rows else ("",), (dataset[:_NAME], *_HEAD)]
+        rows += [() if rows else ("",), (_marked(dataset[:_NAME], planned), *_HEAD)]
         for cost in _together(planned.steps):
             if cost.dataset == dataset:
                 rows.append((f"  {cost.step} {cost.language}".rstrip()[:_NAME], *_figures(cost, decimals)))
@@ -60,6 +76,12 @@ def _table(planned: Planned) -> list[str]:
     widths = [max(len(row[column]) for row in rows if row) for column in range(len(rows[0]))]
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= _MOST else " "
     return [_row(row, widths, gap) for row in rows]
+
+
+def _marked(name: str, planned: Planned) -> str:
+    """A data set's or an evaluation's name, with a word where it rests on what absent sources declare."""
+    resting = any(cost.declared for cost in planned.steps if cost.dataset[:_NAME] == name)
+    return f"{name} (declared)" if resting else name
 
 
 def _together(costs: Sequence[StepCost]) -> list[StepCost]:
@@ -139,7 +161,7 @@ def _notes(planned: Planned) -> Iterable[str]:
     for why, n in planned.skipped.items():
         yield f"skipped: {n:,} times, {why}"
     if any(cost.made for cost in steps):
-        yield "~ counts rows that earlier steps have yet to make; some of them checks and filters will take away"
+        yield "~ counts rows that are not there yet; some of them checks and filters will take away"
     if any(cost.follows for cost in steps):
         yield "repair, judge and the like follow an answer, and are counted by what may be: from few to many"
     if any(cost.sampled for cost in steps):
@@ -189,26 +211,26 @@ def _examines(cost: StepCost) -> bool:
 # --- training ---
 
 
-def _training(stages: Sequence[StageForecast]) -> Iterable[str]:
-    """Each stage; what is noted of several is told once."""
+def _training(stages: Sequence[StageForecast], resting: Sequence[str]) -> Iterable[str]:
+    """Each stage; what is noted of several is told once. ``resting``: data sets that rest on what absent sources declare."""
     told: set[str] = set()
     for stage in stages:
-        yield from ("", *_stage(stage))
+        yield from ("", *_stage(stage, stage.data in resting))
         for note in stage.notes:
             yield from () if note in told else _folded(f"  {note}")
         told.update(stage.notes)
 
 
-def _stage(stage: StageForecast) -> Iterable[str]:
+def _stage(stage: StageForecast, declared: bool) -> Iterable[str]:
     """What a stage learns from, then a few lines for each kind of device."""
     size = (
         ""
         if stage.parameters is None
-        else f" ({_number(stage.parameters).replace('G', 'B')} parameters, {_number(stage.trained or 0)} trained)"
+        else f" ({_number(stage.parameters)} parameters, {_number(stage.trained or 0)} trained)".replace("G", "B")
     )
     yield from _folded(f"stage {stage.stage}: {stage.base}{size}")
     left = f", {_reach(stage.left_out)} left out as too long" if round(stage.left_out[1]) else ""
-    drawn = f"{_reach(stage.examples)} examples, {_reach(stage.tokens)} tokens"
+    drawn = f"{_reach(stage.examples)} examples, {_reach(stage.tokens)} tokens{' (declared)' if declared else ''}"
     yield from _folded(f"  {stage.data}: {_reach(stage.rows)} train rows{left}; in all {drawn}")
     for room in stage.rooms:
         yield from _room(room)
@@ -218,12 +240,15 @@ def _room(room: Room) -> Iterable[str]:
     name = f"on this machine ({room.device}, {room.total / _GB:.0f} GB)" if room.total else f"on {room.device}"
     if room.total is None and room.cards:
         name = f"{name} of {room.cards[0]} GB or more"
-    time = f", {_time(Span(*room.seconds))} ({room.timed_on})" if room.seconds else ""
+    far = bool(room.total and room.need > FAR * room.total)
+    time = f", {_time(Span(*room.seconds))} ({room.timed_on})" if room.seconds and not far else ""
     yield f"  {name}: {_reach(room.steps)} steps{time}"
     if room.memory:
         listed = ", ".join(f"{what} {size / _GB:.1f}" for what, size in room.memory.items())
         yield from _folded(f"    memory {room.need / _GB:.1f} GB in {room.held}: {listed}")
-    if room.advice:
+    if far:
+        yield "    it does not fit there by far"
+    elif room.advice:
         yield f"    {'it does not fit there' if room.total else 'it fits no single card'}; change, one after another:"
         yield from (f"      {line}" for line in room.advice)
 
@@ -252,7 +277,8 @@ def _examining(exams: Sequence[ExamForecast]) -> Iterable[str]:
             one, models = told[0], ", ".join(exam.model for exam in told)
             scored = f", {_number(one.continuations)} likelihoods" if one.continuations else ""
             about = "~" if one.made else ""
-            asked = f"{about}{_number(one.questions)} questions about {about}{_number(one.rows)} rows{scored}"
+            rows = f"{about}{_number(one.rows)} rows{' (declared)' if one.declared else ''}"
+            asked = f"{about}{_number(one.questions)} questions about {rows}{scored}"
             yield from ("", *_folded(f"eval {name}: {asked}, to {models} on this machine"))
 
 
@@ -292,4 +318,6 @@ def _time(span: Span) -> str:
         return f"{span.low:.0f}-{span.high:.0f} s"
     if span.high <= 99 * 60:
         return f"{span.low / 60:.0f}-{span.high / 60:.0f} min"
-    return f"{span.low / 3600:.1f}-{span.high / 3600:.0f} h"
+    if span.high <= 200 * 3600:
+        return f"{span.low / 3600:.1f}-{span.high / 3600:.0f} h"
+    return f"{span.low / 86400:.1f}-{span.high / 86400:.0f} days"

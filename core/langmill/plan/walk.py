@@ -24,26 +24,14 @@ from langmill.errors import LanguageNotWritten
 from langmill.ledger.ledger import Call, Habit
 from langmill.pipeline.dataset import Pipeline
 from langmill.pipeline.segments import Loaded
+from langmill.plan.ahead import LEFT, Made, filtered
 from langmill.plan.estimate import Calls, Meter, Prompt, Span, habit_of, together
 from langmill.recipe.dataset_plan import DatasetPlan, StepPlan
 
 MANY, SAMPLE = 2000, 500  # rows a language from which on a sample is walked through, and how large it is
 EXAMPLES = 40  # rows a language on which its characters a token are measured
 ALONE = 8  # partitions, or sources, up to which this process does the work of the executor
-LEFT = 0.7  # share of the rows a step makes that checks and filters leave, at the low end
 TRIES = 1 + max(REASKS.values())  # times one call may be answered in vain
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A row that earlier steps would make, in its shortest and its longest form (``weight`` such rows, of which the low end
-    counts ``share``). ``grown`` is how many tokens longer than that it may be in the worst case."""
-
-    short: Row
-    long: Row
-    weight: float = 1.0
-    share: float = 1.0
-    grown: int = 0
 
 
 @dataclass
@@ -58,6 +46,7 @@ class Group:
     paid: int = 0
     saved: float = 0.0
     made: float = 0.0
+    declared: float = 0.0  # of those made, calls about rows of absent sources, or made of such
     sampled: bool = False
     label: str = ""  # what the calls are called; their step when empty
     follows: bool = False  # with a label: they are about what other calls bring
@@ -75,8 +64,9 @@ class Walk(Pipeline):
         self.examples: dict[str, list[str]] = {}
         self.habits: dict[str, list[Habit]] = {}
         self.seen: set[str] = set()  # keys: the same call twice is paid once
-        self.made: dict[str, list[_Made]] = {}  # by data set
-        self.flow: list[_Made] = []  # of the data set under way
+        self.made: dict[str, Sequence[Made]] = {}  # by data set, and by absent source
+        self.declared: set[str] = set()  # absent sources whose rows are reckoned with
+        self.flow: list[Made] = []  # of the data set under way
         self.skips: Counter[str] = Counter()
 
     def read(self, loaded: Loaded) -> dict[str, int]:
@@ -91,8 +81,7 @@ class Walk(Pipeline):
 
     async def make(self, plan: DatasetPlan, sources: Mapping[str, Loaded]) -> dict[str, object]:
         """One data set, its stand-ins beside it."""
-        earlier = (item for name in plan.inputs for item in self.made.get(name, ()))
-        self.flow = list({item.long.id: item for item in earlier}.values())
+        self.flow = filtered((item for name in plan.inputs for item in self.made.get(name, ())), plan.steps)
         facts = await super().make(plan, sources)
         self.made[plan.name] = self.flow
         return facts
@@ -172,14 +161,14 @@ class _Turn:
         default_factory=dict
     )  # by id, of rows that are there; 0: another one stands for it
     chosen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by id: weight and share of stand-ins
-    made: list[_Made] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)  # that are taken: a child is made once
 
     # --- which rows ---
 
     async def choose(self, partitions: Iterable[Partition]) -> None:
         """The rows the step acts on: all, as many a language as its limit allows, or a sample of very many."""
-        there: dict[str, list[tuple[bytes, str, _Made | None]]] = {}
+        there: dict[str, list[tuple[bytes, str, Made | None]]] = {}
         first: list[Row] = []
         for item in partitions:
             for row in read_rows(item.path):
@@ -199,12 +188,12 @@ class _Turn:
             if len(many) > MANY and not await self._may_be_paid(first):
                 self.weights |= {id: len(many) / SAMPLE if place < SAMPLE else 0.0 for place, id in enumerate(many)}
 
-    def _limit(self, ranked: Sequence[tuple[bytes, str, _Made | None]]) -> None:
+    def _limit(self, ranked: Sequence[tuple[bytes, str, Made | None]]) -> None:
         all_ = sum(made.weight if made else 1.0 for _, _, made in ranked)
         left = wanted = min(all_, float(self.part.limit or all_))
         surely = min(wanted, sum(made.weight * made.share if made else 1.0 for _, _, made in ranked))
         of_made = sum_made = 0.0
-        taken: list[tuple[_Made, float]] = []
+        taken: list[tuple[Made, float]] = []
         for _, id, made in ranked:
             weight = min(left, made.weight if made else 1.0)
             if weight <= 1e-9:
@@ -257,7 +246,7 @@ class _Turn:
                 self.walk.seen.add(key)
                 group.paid += 1
                 group.saved += answer.cost or 0.0
-        as_it_is = _Made(row, row, weight)
+        as_it_is = Made(row, row, weight)
         for asked in self.notes.unpaid:
             group = self._unpaid(as_it_is, asked, asked)
             touched[id(group)] = group
@@ -272,7 +261,7 @@ class _Turn:
 
     def _unpaid(
         self,
-        row: _Made,
+        row: Made,
         short: Asked,
         long: Asked,
         *,
@@ -289,6 +278,7 @@ class _Turn:
             prompts = [prompt_of(asked, item, row.grown) for asked, item in ((short, row.short), (long, row.long))]
             group.calls.add(prompts[0], prompts[1], size, row.weight, row.share, TRIES)
             group.made += row.weight if stand_in else 0.0
+            group.declared += row.weight if row.long.origin.source in self.walk.declared else 0.0
             self._followed(row, call, prompts)
         if self.read_again:
             low, high = group.calls.characters(size)
@@ -300,7 +290,7 @@ class _Turn:
             for one, other in zip(shorter, longer, strict=False):
                 if other.id not in self.ids:
                     self.ids.add(other.id)
-                    self.made.append(_Made(one, other, row.weight, row.share * LEFT, most))
+                    self.made.append(Made(one, other, row.weight, row.share * LEFT, most))
         return group
 
     def _of(self, call: Call) -> str:
@@ -308,7 +298,7 @@ class _Turn:
         names = {self.walk.engine.model(name).name: name for name in reversed(self.part.models())}
         return names.get(call.model, self.name)
 
-    def _followed(self, row: _Made, call: Call, prompts: Sequence[Prompt]) -> None:
+    def _followed(self, row: Made, call: Call, prompts: Sequence[Prompt]) -> None:
         """Count the calls that an answer may bring about: as long as the first one and its answer, at the most."""
         grown = self.walk.assembly.models[self.name].max_tokens
         for name, step, size, (least, most), own in self.part.followed(
@@ -327,16 +317,16 @@ class _Turn:
                 why = item.detail if item.reason == "language_not_written" else item.reason.replace("_", " ")
                 self.walk.skips[why] += round(weight)
 
-    async def stand_ins(self, flow: Sequence[_Made]) -> list[_Made]:
+    async def stand_ins(self, flow: Sequence[Made]) -> list[Made]:
         """Walk the stand-ins of earlier steps through this one; returns those that the next step has before it."""
-        kept: list[_Made] = []
+        kept: list[Made] = []
         self.notes.look_up = False
         for made in flow:
             if made.long.id not in self.chosen:
                 kept.append(made)
                 continue
             weight, share = self.chosen[made.long.id]
-            row = _Made(made.short, made.long, weight, share, made.grown)
+            row = Made(made.short, made.long, weight, share, made.grown)
             results = await self._asked(made.short)
             short = self.notes.unpaid
             if made.long is not made.short:
@@ -349,21 +339,21 @@ class _Turn:
             worked = any(isinstance(item, Row if self.part.keep == "unmade" else Row | Drop) for item in results)
             stays = self.part.keep == "always" or (self.part.keep in ("skipped", "unmade") and not worked)
             if rest := made.weight - (0.0 if stays else weight):
-                kept.append(_Made(made.short, made.long, rest, made.share, made.grown))
+                kept.append(Made(made.short, made.long, rest, made.share, made.grown))
         self.notes.look_up = True
         return self._thinned([*kept, *self.made])
 
-    def _thinned(self, flow: Sequence[_Made]) -> list[_Made]:
+    def _thinned(self, flow: Sequence[Made]) -> list[Made]:
         """A sample of very many, each standing for several."""
-        by_language: dict[str, list[_Made]] = {}
+        by_language: dict[str, list[Made]] = {}
         for made in flow:
             by_language.setdefault(made.long.language, []).append(made)
-        thinned: list[_Made] = []
+        thinned: list[Made] = []
         for items in by_language.values():
             if len(items) > MANY:
                 ranked = sorted(items, key=lambda item: self.walk.rank(item.long.id))[:SAMPLE]
                 more = sum(item.weight for item in items) / sum(item.weight for item in ranked)
-                items = [_Made(item.short, item.long, item.weight * more, item.share, item.grown) for item in ranked]
+                items = [Made(item.short, item.long, item.weight * more, item.share, item.grown) for item in ranked]
             thinned += items
         return thinned
 

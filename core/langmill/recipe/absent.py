@@ -30,7 +30,9 @@ class Absent:
     tokens: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.place}{'.path' if self.name else ''}: {self.why}"
+        return (
+            self.why if self.why.startswith(self.place) else f"{self.place}{'.path' if self.name else ''}: {self.why}"
+        )
 
     @property
     def declared(self) -> str:
@@ -46,12 +48,9 @@ class Absent:
         return f"declared: {', '.join(words)}"
 
     def lines(self) -> list[str]:
-        """It as a block: what it is, where it was looked for, where it is to be had."""
-        if not self.name:
-            return [str(self)]
+        """A source as a block: what it is, where it was looked for or, without a data folder, where it belongs."""
         head = f"{self.name}: licence {self.license}" + (f"; {self.declared}" if self.declared else "")
-        why = self.why if self.tried else f"nothing at '{self.path}': no data folder is set"
-        return [head, f"  {why}", f"  to be had: {self.home or 'the recipe does not say (home:)'}"]
+        return [head, f"  {self.why}" if self.tried else f"  belongs at {self.path}"]
 
     def facts(self) -> dict[str, Any]:
         """It as plain data."""
@@ -89,14 +88,28 @@ def _source(place: str, why: str, loader: Loader, context: Context) -> Absent:
 
 
 def told(items: Sequence[Absent], sources: int) -> list[str]:
-    """All of them, a block each, between a line that counts them and one that says what to do; nothing for none."""
+    """All of them, a block each, between a line that counts them and one that says what to do; nothing for none. Sources that are to be
+    had at one place stand together."""
     if not items:
         return []
-    named = sum(1 for item in items if item.name)
-    rest = len(items) - named
-    counted = [f"{named} of {sources} sources"] * bool(named) + [
-        f"{rest} file{'s' * (rest > 1)} that steps name"
+    homes: dict[str, list[Absent]] = {}
+    for item in items:
+        if item.name:
+            homes.setdefault(item.home, []).append(item)
+    named = sum(map(len, homes.values()))
+    rest = [item for item in items if not item.name]
+    counted = [f"{named} of {sources} sources"] * bool(named)
+    counted += [
+        f"{len(rest)} file{'s' * (len(rest) > 1)} that {'steps name' if len(rest) > 1 else 'a step names'}"
     ] * bool(rest)
-    blocks = [f"  {line}" for item in items for line in item.lines()]
-    todo = [_FOLDER] * any(item.name and not item.tried for item in items) + [_HINT] * any(item.tried for item in items)
-    return [f"absent: {' and '.join(counted)}", *blocks, *(f"  {line}" for line in todo)]
+    blocks = []
+    for home, some in homes.items():
+        blocks += [line for item in some for line in item.lines()]
+        blocks.append(
+            f"  to be had{f', all {len(some)}' * (len(some) > 1)}: {home or 'the recipe does not say (home:)'}"
+        )
+    blocks += [str(item) for item in rest]
+    blocks += [_FOLDER] * any(item.name and not item.tried for item in items) + [_HINT] * any(
+        item.tried for item in items
+    )
+    return [f"absent: {' and '.join(counted)}", *(f"  {line}" for line in blocks)]

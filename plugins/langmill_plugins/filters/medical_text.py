@@ -34,6 +34,9 @@ _LATIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 LONG_WORD, LONG_PHRASE = 10, 5
 
 
+_HOME = "a keyword a line; MMedC's own are in data_collection/filtering/keywords.py of GitHub MAGIC-AI4Med/MMedLM (CC BY-SA), a list a file"
+
+
 class Share(NamedTuple):
     """How much of a text its keywords are."""
 
@@ -173,7 +176,7 @@ def _files(path: str, context: Context) -> list[Path]:
     place = context.path(path)
     found = sorted(item for item in place.parent.glob(place.name) if item.is_file())
     if not found:
-        raise MissingInput(f"{context.place}.keywords: nothing at '{path}' ({place})")
+        raise MissingInput(f"{context.place}.keywords: nothing at '{path}' ({place}): {_HOME}")
     return found
 
 

@@ -26,7 +26,7 @@ class Reviewed(Filter):
     where nobody said anything, nor did the row's source. Only rows that passed are compared by `rationale_similarity` then.
 
     An unknown verdict, a line that is no CSV and, with `of`, a verdict on a row that there is not are faults, all of them told
-    with file and line.
+    with file and line. Rows are looked up in whole runs, since a plan and a run with --limit do not have all of them.
     """
 
     bodies: ClassVar[tuple[type, ...]] = (Choice,)
@@ -87,7 +87,7 @@ class Reviewed(Filter):
 
     def _look_up(self, said: dict[str, list[Said]], context: StepContext) -> None:
         """Raises RecipeError for verdicts on rows that the data set does not have. A plan and a bounded
-        run can not tell: their rows are not all there."""
+        run can not tell."""
         if not (self.of and said and context.whole):
             return
         unknown = said.keys() - {row.id for row in context.rows(self.of, None)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Field, RecipeError, Row, RowFault, SourceContext
+from langmill.api import Choice, Field, Gives, RecipeError, Row, RowFault, SourceContext
 
 from .pictures import POINTING
 from .reading import json_document
@@ -23,6 +23,7 @@ class Apollo(FileLoader):
     names: hold them against those before you train on both.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice)
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     layout: ClassVar[tuple[str, ...]] = ("question", "options", "answer")
     languages: tuple[str, ...] = Field((), description="languages to read, of those at hand; left out: all")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Row, RowFault, SourceContext
+from langmill.api import Chat, Gives, Row, RowFault, SourceContext
 
 from .reading import json_document
 from .records import Entry, FileLoader, conversation, get, text_of
@@ -23,6 +23,7 @@ class BenTsao(FileLoader):
     do not alternate, or text before the first mark, are rejected. (Its questions without turns are for ``table``.)
     """
 
+    gives: ClassVar[Gives] = Gives(Chat, ("zh",))
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     layout: ClassVar[tuple[str, ...]] = ("instruction", "output")
 

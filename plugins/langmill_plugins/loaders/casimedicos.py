@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Choice, Field, Row, RowFault, SourceContext
+from langmill.api import Choice, Field, Gives, Row, RowFault, SourceContext
 
 from .reading import lines
 from .records import Entry, FileLoader, choice
@@ -22,6 +22,7 @@ class CasiMedicos(FileLoader):
     The tokens are joined to readable text again, the labels are left out. All languages of a case are one family.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice, explained=True)
     suffixes: ClassVar[tuple[str, ...]] = (".tsv",)
     languages: tuple[str, ...] = Field(("es", "en", "fr"), min_length=1, description="editions to read: es, en, fr")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Row, RowFault, SourceContext
+from langmill.api import Choice, Gives, Row, RowFault, SourceContext
 
 from .formats.delimited import csv_rows
 from .formats.sheets import sheet_rows
@@ -22,6 +22,7 @@ class CMExam(FileLoader):
     that do not start with A (the explanation's letters would no longer fit), stems that point at a picture or a table.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice, ("zh",), explained=True)
     suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".csv")
     layout: ClassVar[tuple[str, ...]] = ("Question", "Options", "Answer")
 

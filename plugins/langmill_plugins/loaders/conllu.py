@@ -29,7 +29,8 @@ class ConllU(FileLoader):
     )
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
-        """One a sentence, named by file and id or line: parallel treebanks share their ids. Raises RecipeError when nothing tells the language."""
+        """One a sentence, named by file and id or line: parallel treebanks share their ids. Raises RecipeError
+        when nothing tells the language."""
         told = re.match(r"[a-z]{2,3}(?=[_-])", path.name)
         if self.language is None and not told:
             raise RecipeError(f"{context.place}: '{path.name}' does not tell its language: add language: CODE")

@@ -14,6 +14,7 @@ from .cutting import passages
 from .records import Entry, FileLoader, text_of
 
 CODE = r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$"
+_NONE = {"und", "mul", "zxx", "mis"}  # no language, or several
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,17 @@ class DocumentLoader(FileLoader):
     )
 
     def told(self, said: str, context: SourceContext) -> str:
-        """The language of a document that says ``said`` of itself: the recipe's own name for it, else its first part.
-        ``language:`` comes first. Raises RowFault no_language."""
+        """The language of a document that says ``said`` of itself: the recipe's own name for as much of the
+        tag as it has one for, else its first part.        ``language:`` comes first. Raises RowFault no_language."""
         if self.language:
             return self.language
-        tag = said.strip().replace("_", "-")
-        first = tag.partition("-")[0].lower()
-        if not (first.isascii() and first.isalpha() and 2 <= len(first) <= 3) or first == "und":
+        parts = said.strip().replace("_", "-").lower().split("-")
+        first = two_letters(parts[0])
+        if not (first.isascii() and first.isalpha() and 2 <= len(first) <= 3) or first in _NONE:
             raise RowFault("no_language", "the document does not say its language: write language: in the recipe")
-        return tag if tag in context.languages else two_letters(first)
+        known = {code.lower(): code for code in context.languages}
+        tags = ("-".join((first, *parts[1:end])) for end in range(len(parts), 0, -1))
+        return next((known[tag] for tag in tags if tag in known), first)
 
     def cut(
         self,

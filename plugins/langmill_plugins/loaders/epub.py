@@ -18,7 +18,7 @@ from .reading import LINE, WHOLE, readable, xml_of
 from .records import Entry
 
 CONTAINER, ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
-PAGES = ("application/xhtml+xml", "text/html")
+PAGES = ("application/xhtml+xml", "text/html", "text/x-oeb1-document")
 
 
 class Book(NamedTuple):
@@ -31,7 +31,7 @@ class Book(NamedTuple):
 class Epub(DocumentLoader):
     """Reads electronic books (EPUB 2 and 3) as passages of running text.
 
-    A book is a document; its chapters come in the order of its spine, without its table of contents. Without `language:` what the
+    A book is a document; its chapters come in the order of its spine, without its table of contents and what stands outside the reading order. Without `language:` what the
     book says of itself counts. Nothing is unpacked to disk; a book that unpacks to more than half a gigabyte, is locked, or is no
     whole zip file is a reject, and so is a chapter that is not there or has no running text. Needs the extra `corpus`.
     """
@@ -99,13 +99,15 @@ def _book(archive: zipfile.ZipFile) -> Book:
     package = unquote((root.get("full-path") if root is not None else None) or "")
     tree = xml_of(_member(archive, package))
     said = tree.find(".//{http://purl.org/dc/elements/1.1/}language")
-    files = {}
+    files, known = {}, set()
     for item in tree.iterfind(".//{*}manifest/{*}item"):
+        known.add(item.get("id"))
         contents = "nav" in (item.get("properties") or "").split()
         if item.get("media-type") in PAGES and not contents:
             files[item.get("id")] = _inside(package, item.get("href") or "")
     spine = [item.get("idref") for item in tree.iterfind(".//{*}spine/{*}itemref") if item.get("linear") != "no"]
-    chapters = list(dict.fromkeys(files[id] for id in spine if id in files))
+    # What the spine names and the manifest does not is told of as a chapter that is not there; pictures and contents are none.
+    chapters = list(dict.fromkeys(files.get(id, f"#{id}") for id in spine if id in files or id not in known))
     if not chapters:
         raise RowFault("no_chapter", f"{package} names no chapter to read")
     if locked := _locked(archive) & set(chapters):

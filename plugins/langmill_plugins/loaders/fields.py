@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from langmill.api import Body, Chat, Field, Part, Row, RowFault, SourceContext, Split, Text
 
-from .layout import Need, find
+from .layout import Need, find, outer
 from .records import SPLIT_WORDS, Entry, choice, conversation, key_of, name_of, text_of
 
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
@@ -19,6 +22,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "chat": ("messages", "context"),
     "choice": ("explanation", "checked", "context", "picture"),
 }
+Look = Callable[[str], Any]
 CHECKED = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -67,6 +71,12 @@ class Fields(Part):
     text: str = Field("text", description="field of the running text (text)")
     title: str = Field("title", description="field with a heading, put above the text (text)")
 
+    @model_validator(mode="after")
+    def _two_same_options(self) -> Self:
+        if len(self.same_options) == 1:
+            raise ValueError("same_options: one option is no choice, name them all")
+        return self
+
     def needs(self) -> tuple[Need, ...]:
         """The fields that records must have for their body."""
         named, needs = self._told(), []
@@ -77,17 +87,24 @@ class Fields(Part):
         elif self.body == "chat":
             needs += [Need("question", (self.question, self.messages)), Need("answer", (self.answer, self.messages))]
         else:
-            options = (self.options,) if isinstance(self.options, str) else self.options
+            options = self._option_fields()
             needs += [Need("question", (self.question,)), Need("answer", (self.answer,))]
-            needs += [] if self.same_options else [Need("options", (name,)) for name in options]
+            needs += [Need("options", (name,)) for name in options[:2]]
         if not self.language:
             needs.append(Need("language_field", (self.language_field,)))
         return tuple(needs)
 
-    def named(self) -> Mapping[str, str]:
-        """The fields that the recipe names, of those that need not be there."""
-        options = ("id", "split", "family", *OPTIONAL[self.body])
-        return {option: name for option in options if option in self._told() and (name := getattr(self, option))}
+    def named(self) -> tuple[Need, ...]:
+        """The fields that the recipe names, of those that not every record must have; the third option and those after it are
+        not in files with shorter items."""
+        told, optional = self._told(), ("id", "split", "family", *OPTIONAL[self.body])
+        fields = [Need(option, (name,)) for option in optional if option in told and (name := getattr(self, option))]
+        return (*fields, *(Need("options", (name,)) for name in self._option_fields()[2:]))
+
+    def _option_fields(self) -> tuple[str, ...]:
+        if self.body != "choice" or self.same_options:
+            return ()
+        return (self.options,) if isinstance(self.options, str) else self.options
 
     def _told(self) -> set[str]:
         """The options that are not as they would be by themselves. (Not ``model_fields_set``: a run writes all options down.)"""
@@ -97,55 +114,69 @@ class Fields(Part):
         """Those of the columns at hand that a field is read from, in their order; all where a needed one is not among them,
         so that it can be told which are there."""
         columns = list(present)
-        needed = [{name if name in columns else name.partition(".")[0] for name in need.names} for need in self.needs()]
+        needed = [{outer(name, columns) for name in need.names} for need in self.needs()]
         if not all(names & set(columns) for names in needed):
             return columns
-        others = (
-            self.id,
-            self.language_field,
-            self.split,
-            self.family,
-            *(getattr(self, name) for name in OPTIONAL[self.body]),
-        )
-        wanted = {name if name in columns else name.partition(".")[0] for name in others if name}.union(*needed)
+        optional = [getattr(self, name) for name in ("id", "language_field", "split", "family", *OPTIONAL[self.body])]
+        others = {outer(name, columns) for name in (*optional, *self._option_fields()) if name}
+        wanted = others.union(*needed)
         return [name for name in columns if name in wanted]
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether no field lies inside of another, as with most sets: then nothing has to be looked for."""
+        told = (
+            getattr(self, name) for name, field in Fields.model_fields.items() if field.annotation in (str, str | None)
+        )
+        return not any("." in name for name in (*told, *self._option_fields()) if name)
+
+    def _look(self, value: dict[str, Any]) -> Look:
+        """What finds a field of a record."""
+        return value.get if self._plain else partial(find, value)
 
     def entry(self, value: Any, position: str, place: str, split: Split | None) -> Entry:
         """A record under its own id, or its position; with its language as far as it is known before it is read."""
-        own = name_of(find(value, self.id))
-        told = find(value, self.language_field)
-        language = self.language or (told if isinstance(told, str) and CODE.fullmatch(told) else "")
-        return Entry(own or position, place, value, split, language)
+        if not isinstance(value, dict):
+            return Entry(position, place, value, split, self.language or "")
+        look = self._look(value)
+        own = look(self.id)
+        language = self.language
+        if language is None:
+            told = look(self.language_field)
+            language = told if isinstance(told, str) and CODE.fullmatch(told) else ""
+        return Entry((own is not None and name_of(own)) or position, place, value, split, language)
 
     def made(self, entry: Entry, context: SourceContext) -> Row:
         """The row of a record. Raises RowFault."""
         value = entry.value
         if not isinstance(value, dict):
             raise RowFault("wrong_type", f"the record is a {type(value).__name__}, expected an object")
-        language = self.language or text_of(find(value, self.language_field), "language")
-        if not CODE.fullmatch(language):
+        look = self._look(value)
+        language = self.language or text_of(look(self.language_field), "language")
+        if language is not self.language and not CODE.fullmatch(language):
             raise RowFault("bad_language", f"'{language}' is not a language code such as en or zh")
-        family = name_of(find(value, self.family)) or None
+        family = look(self.family)
         return context.row(
             entry.record,
             language,
-            self._body(value),
-            split=self._split(value) or entry.split,
-            family=family,
-            flags=self._flags(value),
+            self._body(look),
+            split=self._split(look) or entry.split,
+            family=(family is not None and name_of(family)) or None,
+            flags=self._flags(look),
         )
 
-    def _split(self, value: dict[str, Any]) -> Split | None:
-        word = text_of(find(value, self.split), "split", optional=True).lower()
+    def _split(self, look: Look) -> Split | None:
+        told = look(self.split)
+        word = "" if told is None else text_of(told, "split", optional=True).lower()
         if not word:
             return None
         if word not in SPLIT_WORDS:
             raise RowFault("bad_split", f"'{word}' is no split, possible: {', '.join(SPLIT_WORDS)}")
         return SPLIT_WORDS[word]
 
-    def _flags(self, value: dict[str, Any]) -> tuple[str, ...]:
+    def _flags(self, look: Look) -> tuple[str, ...]:
         """What the record says of its explanation; nothing where it says nothing."""
-        told = find(value, self.checked) if self.body == "choice" else None
+        told = look(self.checked) if self.body == "choice" else None
         if told is None or told == "":
             return ()
         word = str(told).strip().lower()
@@ -153,54 +184,52 @@ class Fields(Part):
             raise RowFault("bad_check", f"'{self.checked}' is '{word[:40]}', possible: {', '.join(CHECKED)}")
         return ("explanation_checked" if CHECKED[word] else "explanation_unchecked",)
 
-    def _body(self, value: dict[str, Any]) -> Body:
+    def _body(self, look: Look) -> Body:
         if self.body == "text":
-            title = text_of(find(value, self.title), "title", optional=True)
-            text = text_of(find(value, self.text), "text")
+            title = text_of(look(self.title), "title", optional=True)
+            text = text_of(look(self.text), "text")
             return Text(f"{title}\n\n{text}" if title else text)
         if self.body == "choice":
-            return self._choice(value)
-        messages = find(value, self.messages)
+            return self._choice(look)
+        messages = look(self.messages)
         if messages is not None:
             return conversation(messages)
-        background = text_of(self._background(value), "context", optional=True)
-        question = text_of(find(value, self.question), "question")
-        return Chat.of(
-            f"{background}\n\n{question}" if background else question, text_of(find(value, self.answer), "answer")
-        )
+        background = text_of(self._background(look), "context", optional=True)
+        question = text_of(look(self.question), "question")
+        return Chat.of(f"{background}\n\n{question}" if background else question, text_of(look(self.answer), "answer"))
 
-    def _background(self, value: dict[str, Any]) -> Any:
+    def _background(self, look: Look) -> Any:
         """The context; one that is a list of sections as text, a section a line."""
-        found = find(value, self.context)
+        found = look(self.context)
         if isinstance(found, list) and all(isinstance(part, str) for part in found):
             return "\n".join(part.strip() for part in found)
         return found
 
-    def _choice(self, value: dict[str, Any]) -> Body:
-        if self.picture and _filled(find(value, self.picture)):
+    def _choice(self, look: Look) -> Body:
+        if self.picture and _filled(look(self.picture)):
             raise RowFault("needs_image", f"'{self.picture}' is not empty")
-        labels, options = self._options(value)
-        answer = find(value, self.answer)
+        labels, options = self._options(look)
+        answer = look(self.answer)
         if self.answers_from == "text":
             answers = _texts(answer, options)
         else:
             answers = key_of(answer, labels) if self.answers_from is None else self._indices(answer, self.answers_from)
         return choice(
-            find(value, self.question),
+            look(self.question),
             options,
             answers,
-            explanation=find(value, self.explanation) if self.explanation else None,
-            context=self._background(value),
+            explanation=look(self.explanation) if self.explanation else None,
+            context=self._background(look),
         )
 
-    def _options(self, value: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    def _options(self, look: Look) -> tuple[list[str], list[Any]]:
         """Labels and texts. A shorter item leaves its last columns empty; a hole in the middle is a fault, found later."""
         if self.same_options:
             found: Any = list(self.same_options)
         elif isinstance(self.options, tuple):
-            found = [find(value, name) for name in self.options]
+            found = [look(name) for name in self.options]
         else:
-            found = find(value, self.options)
+            found = look(self.options)
         if isinstance(found, dict):
             while found and found[list(found)[-1]] in (
                 None,
@@ -215,14 +244,15 @@ class Fields(Part):
         return [chr(ord("A") + index) for index in range(len(found))], found
 
     def _indices(self, answer: Any, first: int) -> tuple[int, ...]:
-        if answer is None or answer == "" or answer == []:
+        if answer is None or answer == "" or answer == [] or answer != answer:  # NaN stands for a gap
             raise RowFault("no_answer", "the answer is empty")
         found = set()
-        for item in answer if isinstance(answer, list) else str(answer).split(","):
-            try:
-                index = int(item)
-            except (TypeError, ValueError):
-                raise RowFault("bad_key", f"the answer is '{item}', expected an index counted from {first}") from None
+        for item in (
+            answer if isinstance(answer, list) else (answer,) if type(answer) is int else str(answer).split(",")
+        ):
+            index = _index(item)
+            if index is None:
+                raise RowFault("bad_key", f"the answer is '{item}', expected an index counted from {first}")
             if index == -1:  # how the hub writes that a record has no label
                 raise RowFault("no_answer", "the answer is -1, which stands for none")
             found.add(index - first)
@@ -231,7 +261,19 @@ class Fields(Part):
 
 def _filled(value: Any) -> bool:
     """Whether a field holds something: of an object (a picture is bytes and a path) any of its own."""
-    return any(map(_filled, value.values())) if isinstance(value, dict) else bool(value)
+    if isinstance(value, dict):
+        return any(map(_filled, value.values()))
+    return value == value and bool(value)  # NaN, as tables write an empty cell, is not itself
+
+
+def _index(item: Any) -> int | None:
+    """A whole number, also one that a column with gaps made ``2.0`` of; None when it is no such thing."""
+    if type(item) is int:
+        return item
+    try:
+        return int(re.sub(r"\.0+$", "", str(item).strip()))
+    except ValueError:
+        return None
 
 
 def _texts(answer: Any, options: list[Any]) -> tuple[int, ...]:

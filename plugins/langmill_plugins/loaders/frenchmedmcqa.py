@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from langmill.api import Field, Row, RowFault, SourceContext
+from langmill.api import Choice, Field, Gives, Row, RowFault, SourceContext
 
 from .reading import json_document
 from .records import Entry, FileLoader, choice, get, key_of, name_of, text_of
@@ -28,6 +28,7 @@ FIGURE = re.compile(
 class FrenchMedMCQA(FileLoader):
     """Reads FrenchMedMCQA (French) from its JSON lists. Stems that point at a figure, which the set does not have, are rejected."""
 
+    gives: ClassVar[Gives] = Gives(Choice, ("fr",))
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     pictures: Literal["reject", "keep"] = Field(
         "reject",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from langmill.api import Field, MissingInput, Row, RowFault, SourceContext
+from langmill.api import Choice, Field, Gives, MissingInput, Row, RowFault, SourceContext
 
 from .layout import Layout, Need
 from .reading import json_document
@@ -20,6 +20,7 @@ class HeadQA(FileLoader):
     Both languages of a question are one family, so they never straddle train and test. Questions with a picture are rejected.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice)
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     layout: ClassVar[tuple[str, ...]] = ("qtext", "answers", "ra")
     languages: tuple[str, ...] = Field(("es", "en"), min_length=1, description="editions to read: es, en")
@@ -36,7 +37,7 @@ class HeadQA(FileLoader):
         """One a question: language, examination and number are its name. Raises RecipeError for another layout, MissingInput for another
         set's file."""
         document = json_document(path, dict)
-        Layout(context.place, (Need("", ("language",)), Need("", ("exams",))), {}).whole(document, str(path))
+        Layout(context.place, (Need("", ("language",)), Need("", ("exams",))), ()).whole(document, str(path))
         language, exams = document["language"], document["exams"]
         if not isinstance(language, str) or not isinstance(exams, dict):
             raise MissingInput(f"{path}: 'language' is no text or 'exams' no object: is it another set's file?")

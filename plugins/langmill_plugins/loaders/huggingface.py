@@ -50,8 +50,9 @@ class HuggingFace(Fields, FileLoader):
                 f"{context.place}: '{self.path}' lies on the Hugging Face hub and this run is offline: "
                 "download its Parquet files and read them with use: table"
             )
-        seen, layout = Seen(), Layout(context.place, self.needs(), self.named())
-        for path in self._listed(context):
+        files = self._listed(context)
+        seen, layout = Seen(), Layout(context.place, self.needs(), self.named(), several=len(files) > 1)
+        for path in files:
             place = f"{self.path}/{path}@{self.revision[:12]}"
             yield from self.rows_of(layout.checked(self.entries(path, context), place), seen, context)
         layout.done()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from langmill.api import Field, Row, RowFault, SourceContext
+from langmill.api import Choice, Field, Gives, Row, RowFault, SourceContext
 
 from .reading import json_lines
 from .records import Entry, FileLoader, choice, get, key_of, name_of
@@ -21,6 +21,7 @@ class IgakuQA(FileLoader):
     without en in ``languages`` they are rejected.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice)
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
     layout: ClassVar[tuple[str, ...]] = ("problem_text", "choices", "answer")
     languages: tuple[Literal["ja", "en"], ...] = Field(

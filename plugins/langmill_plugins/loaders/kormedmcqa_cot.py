@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Row, RowFault, SourceContext
+from langmill.api import Choice, Gives, Row, RowFault, SourceContext
 
 from .reading import json_lines
 from .records import Entry, FileLoader, choice, conversation, get, key_of, lettered_lines, name_of
@@ -24,6 +24,7 @@ class KorMedMCQACoT(FileLoader):
     The explanations are machine-written and about four in ten are mostly English: filter them by language.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice, ("ko",), explained=True)
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
     layout: ClassVar[tuple[str, ...]] = ("messages", "meta")
 

@@ -7,7 +7,7 @@ or the recipe names the wrong field, and thousands of rejects would hide that.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .records import Entry
 
 FIRST = 1000  # records of a file among which a needed field must be
+FEW = 20  # a file of fewer records may lack a field that others of the source have
+FIELDS = 1000  # names that are remembered: objects may be keyed by anything
 MISSING = object()
 # What published sets call the same thing; the nearest name is looked for among these before it is looked for by spelling.
 USUAL: tuple[tuple[str, ...], ...] = (
@@ -47,16 +49,24 @@ def find(value: Any, name: str, default: Any = None) -> Any:
         return default
     if name in value:
         return value[name]
-    if "." not in name:
+    head = outer(name, value)
+    if head == name:
         return default
-    head, _, rest = name.partition(".")
-    inner = value.get(head, MISSING)
-    if inner is MISSING:
-        return default
+    inner, rest = value[head], name[len(head) + 1 :]
     if isinstance(inner, list):
         found = [find(item, rest, MISSING) for item in inner]
         return default if found and all(item is MISSING for item in found) else [_no(item) for item in found]
     return None if inner is None else find(inner, rest, default)
+
+
+def outer(name: str, present: Container[str]) -> str:
+    """The field at hand that a dotted name goes into, the longest one; the name itself when it is there, or none is."""
+    head = name
+    while head not in present:
+        head, dot, _ = head.rpartition(".")
+        if not dot:
+            return name
+    return head
 
 
 def _no(item: Any) -> Any:
@@ -64,39 +74,51 @@ def _no(item: Any) -> Any:
 
 
 class Layout:
-    """Watches the records of one source for the fields they need (``needs``) and for those that the recipe names although they
-    need not be there (``named``: option to field)."""
+    """Watches the records of one source for the fields they need (``needs``) and for those that the recipe names and that not
+    every record must have (``named``). ``several``: the source has more than one file."""
 
-    def __init__(self, place: str, needs: Sequence[Need], named: Mapping[str, str]):
-        self.place, self.needs, self.named = place, tuple(needs), dict(named)
+    def __init__(self, place: str, needs: Sequence[Need], named: Sequence[Need], *, several: bool = False):
+        self.place, self.needs, self.named, self.several = place, tuple(needs), tuple(named), several
+        self.unmet = [*self.named]
         self.there: dict[str, None] = {}  # fields met, in their order
+        self.never: dict[Need, str] = dict.fromkeys(
+            needs, ""
+        )  # needs not met in any file, with what to say of the first one
 
     def checked(self, entries: Iterable[Entry], file: str) -> Iterator[Entry]:
         """The records of a file, held back until each needed field was met once. Raises RecipeError when the first records
-        all lack one."""
+        all lack one; of a file with few records it waits for the others (``done``)."""
         lacking, held, records = self.needs, list[Any](), 0
         stream = iter(entries)
+        broken: MissingInput | None = None
         while lacking and len(held) < FIRST:
             try:
                 entry = next(stream)
             except StopIteration:
                 break
-            except MissingInput:
-                if records:
-                    break  # that the file is cut off is the smaller trouble
-                yield from held
-                raise
+            except MissingInput as fault:
+                broken = fault
+                break
             held.append(entry)
             if isinstance(entry.value, dict):
                 records += 1
                 self._meet(entry.value)
                 lacking = tuple(need for need in lacking if not _met(entry.value, need))
+        if records:
+            for need in self.needs:
+                if need not in lacking:
+                    self.never.pop(need, None)
         if lacking and records:
             counted = "the only record has not" if records == 1 else f"none of the first {records:,} records has"
-            raise RecipeError(self._told(lacking, f"{file}: {counted} the field"))
+            said = f"{file}: {counted} the field"
+            if records >= FEW or not self.several:
+                raise RecipeError(self._told(lacking, said))
+            self.never.update((need, self._told(lacking, said)) for need in lacking if self.never.get(need) == "")
         yield from held
+        if broken:
+            raise broken
         for entry in stream:
-            if not self.named:
+            if not self.unmet:
                 yield entry
                 break
             if isinstance(entry.value, dict):
@@ -105,19 +127,23 @@ class Layout:
         yield from stream
 
     def done(self) -> None:
-        """After the last file. Raises RecipeError when no record of the source had a field that the recipe names."""
-        if self.named and self.there:
-            option, name = next(iter(self.named.items()))
+        """After the last file. Raises RecipeError when no record of the source had a field that is needed or that the recipe
+        names."""
+        if told := next(filter(None, self.never.values()), ""):
+            raise RecipeError(told)
+        if self.unmet and self.there:
+            need = self.unmet[0]
             raise RecipeError(
-                f"{self.place}.{option}: no record has the field '{name}'. Fields there: {_listed(self.there)}. "
-                f"{self._advice(Need(option, (name,)))}, or take {option} out"
+                f"{self.place}.{need.option}: no record has the field '{need.names[0]}'. Fields there: {_listed(self.there)}. "
+                f"{self._advice(need)}{'' if need.option == 'options' else f', or take {need.option} out'}"
             )
 
     def _meet(self, value: dict[str, Any]) -> None:
-        for name in value:
-            self.there.setdefault(str(name))
-        for option in [option for option, name in self.named.items() if find(value, name, MISSING) is not MISSING]:
-            del self.named[option]
+        if len(self.there) < FIELDS:
+            for name in value:
+                self.there.setdefault(str(name))
+        if self.unmet:
+            self.unmet = [need for need in self.unmet if not _met(value, need)]
 
     def whole(self, document: dict[str, Any], file: str) -> None:
         """A file that is one document, and no list of records. Raises RecipeError when it lacks a field."""
@@ -129,7 +155,8 @@ class Layout:
         fields = "; ".join(" or ".join(f"'{name}'" for name in need.names) for need in lacking)
         start = f"{self.place}: {found} {fields}. Fields there: {_listed(self.there)}. "
         if lacking[0].option:
-            return f"{start}{'; '.join(dict.fromkeys(self._advice(need) for need in lacking))}"
+            leave = ". If only this file is without it, narrow path:" if self.several else ""
+            return f"{start}{'; '.join(dict.fromkeys(self._advice(need) for need in lacking))}{leave}"
         near = [(need.names[0], self._nearest(need)) for need in lacking]
         hints = "".join(f"The nearest to '{name}' is '{found}'. " for name, found in near if found)
         return (
@@ -146,12 +173,15 @@ class Layout:
         if found:
             return f"Type {need.option}: {found}"
         if need.option == "options":
-            return "Type options: and the fields that hold them; files with fewer options than others are a source of their own"
+            return "Type options: and the fields that hold them"
         return f"None of them looks like it: type {need.option}: and the field that holds it"
 
     def _nearest(self, need: Need) -> str:
         """A field that may be meant, empty when none is near."""
-        taken = {name for other in self.needs for name in other.names if name in self.there}
+        others = [
+            other for other in (*self.needs, *self.named) if other.option != "options" or need.option != "options"
+        ]
+        taken = {name for other in others for name in other.names if name in self.there}
         free = [name for name in self.there if name and name not in taken]
         if need.option == "options" and (columns := _lettered(free)):
             return f"[{', '.join(columns)}]"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from langmill.api import Choice, Field, RecipeError, Row, RowFault, SourceContext
+from langmill.api import Choice, Field, Gives, RecipeError, Row, RowFault, SourceContext
 
 from .pictures import IN_ENGLISH
 from .reading import json_lines
@@ -21,6 +21,7 @@ class MedMCQA(FileLoader):
     Questions that point at a picture are rejected.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice, ("en",), explained=True)
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
     layout: ClassVar[tuple[str, ...]] = ("question", "opa|options", "cop|answer_idx")
     answers_from: Literal[0, 1] | None = Field(

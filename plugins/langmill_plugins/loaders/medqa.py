@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from langmill.api import Context, Field, Row, RowFault, SourceContext
+from langmill.api import Choice, Context, Field, Gives, Row, RowFault, SourceContext
 
 from .pictures import POINTING
 from .reading import json_lines
@@ -26,6 +26,7 @@ class MedQA(FileLoader):
     their likes are read when ``path`` names them.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice, ("en",))
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
     layout: ClassVar[tuple[str, ...]] = ("question", "options", "answer_idx")
     pictures: Literal["reject", "keep"] = Field(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 from xml.etree.ElementTree import Element
 
-from langmill.api import Chat, Row, RowFault, SourceContext
+from langmill.api import Chat, Gives, Row, RowFault, SourceContext
 
 from .reading import xml_root
 from .records import Entry, FileLoader, text_of
@@ -22,6 +22,7 @@ class MedQuad(FileLoader):
     they were cut out with and get their lists back, questions the blank before the question mark.
     """
 
+    gives: ClassVar[Gives] = Gives(Chat, ("en",))
     suffixes: ClassVar[tuple[str, ...]] = (".xml",)
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Context, Field, MissingInput, Row, SourceContext, nearest
+from langmill.api import Choice, Context, Field, Gives, MissingInput, Row, SourceContext, nearest
 
 from .formats.delimited import csv_rows
 from .records import Entry, FileLoader, choice, key_of
@@ -27,6 +27,7 @@ class MMLU(FileLoader):
     question: `splits: {dev: train}` makes both train. Other folders below the path (`auxiliary_train`) are not read.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice, ("en",))
     suffixes: ClassVar[tuple[str, ...]] = (".csv",)
     subjects: tuple[str, ...] = Field(MEDICAL, min_length=1, description="subjects, as the files are named")
 

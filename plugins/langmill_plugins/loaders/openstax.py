@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from langmill.api import Field, Row, RowFault, SourceContext, Text
 
+from .cutting import passages
 from .reading import xml_root
 from .records import Entry, FileLoader, text_of
 
@@ -37,13 +38,13 @@ class OpenStax(FileLoader):
         module = path.parent.name if path.stem == "index" else path.stem
         place = f"{module}/{path.name}"
         try:
-            passages = packed(paragraphs(xml_root(path)), self.max_characters)
+            found = list(passages(paragraphs(xml_root(path)), self.max_characters))
         except RowFault as fault:
             yield Entry(module, place, fault, None, self.language)
             return
-        if not passages:
+        if not found:
             yield Entry(module, place, RowFault("no_text", "the module has no running text"), None, self.language)
-        for number, passage in enumerate(passages, start=1):
+        for number, passage in enumerate(found, start=1):
             yield Entry(f"{module}-{number}", place, passage, None, self.language)
 
     def row(self, entry: Entry, context: SourceContext) -> Row:
@@ -123,27 +124,3 @@ def _shifted(text: str, table: dict[int, int]) -> str:
     bare = text.strip()
     shifted = bare.translate(table) if all(ord(letter) in table for letter in bare) else bare
     return text.replace(bare, shifted) if bare else text
-
-
-def packed(parts: list[str], most: int) -> list[str]:
-    """Paragraphs joined to passages of at most ``most`` characters, in order."""
-    passages: list[str] = []
-    for part in (piece for paragraph in parts for piece in cut(paragraph, most)):
-        if passages and len(passages[-1]) + 2 + len(part) <= most:
-            passages[-1] = f"{passages[-1]}\n\n{part}"
-        else:
-            passages.append(part)
-    return passages
-
-
-def cut(paragraph: str, most: int) -> Iterator[str]:
-    """A paragraph in pieces of at most ``most`` characters, at sentence ends, else at blanks, else anywhere."""
-    start = 0
-    while len(paragraph) - start > most:
-        head = paragraph[start : start + most + 1]
-        ends = [found.end() for found in re.finditer(r"[.!?]['”\")]*(?=\s)|\n", head)] or [head.rfind(" ")]
-        at = ends[-1] if 0 < ends[-1] <= most else most
-        yield head[:at].strip()
-        start += at
-    if rest := paragraph[start:].strip():
-        yield rest

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
-from langmill.api import Field, Reject, Row, RowFault, SourceContext, missing_package
+from pydantic import PrivateAttr
+
+from langmill.api import Field, Reject, Row, RowFault, SourceContext
 
 from .documents import CODE, DocumentLoader
-from .ocr import Reader
+from .ocr import Data, data_of
 from .pages import (
     Weight,
     compounds_in,
@@ -23,16 +23,20 @@ from .pages import (
     paragraphs,
     running_titles,
 )
+from .pdf_pages import Page, Pages
 from .reading import WHOLE, readable
 from .records import Entry
 
+MOST_PAGES = 50_000  # the longest books have a few thousand
+
 
 class Sheet(NamedTuple):
-    """A page: its number from 0, its text, and whether that is to be read from a picture."""
+    """A page: its number from 0, its text, whether that is to be read from a picture, and why it can not be read."""
 
     number: int
     text: str
     picture: bool
+    fault: RowFault | None = None
 
 
 class Pdf(DocumentLoader):
@@ -42,8 +46,9 @@ class Pdf(DocumentLoader):
     200 a page, are letters and digits; of a text book of 100 pages and more the front matter (0.018 times its pages, and 3 more)
     and the last 5 pages are left out. The same rule tells single pages apart: in a text book a page is a picture where it fails
     the rule and shows one. Pictures of text are rejects (`image_page`), or with `ocr: tesseract` they are read, and their
-    passages flagged `ocr`. Running titles and page numbers go, words parted at line ends are whole again. Needs the extra
-    `corpus`, for OCR `ocr` too.
+    passages flagged `ocr`. Running titles and page numbers go, words parted at line ends are whole again. A page that can not
+    be read is a reject, and the others stay; files are read by a process of its own, which a bad one may end or stall. Needs the
+    extra `corpus`, for OCR `ocr` too.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".pdf",)
@@ -56,43 +61,53 @@ class Pdf(DocumentLoader):
         description="Tesseract's own names of its language data, as chi_tra+eng; those of language when left out",
     )  # fmt: skip
 
+    _pages: Pages | None = PrivateAttr(None)
+    _data: Data | None = PrivateAttr(None)
+
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
         """As of any files. Raises MissingInput before the first one when what OCR needs is not on this machine."""
-        if self.ocr:
-            self._reader(context).close()
-        yield from super().load(context)
-
-    def _reader(self, context: SourceContext) -> Reader:
-        return Reader(self.ocr_language or self.language, context.place)
+        self._data = data_of(self.ocr_language or self.language, context.place) if self.ocr else None
+        self._pages = Pages()
+        try:
+            yield from super().load(context)
+        finally:
+            self._pages.close()
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
-        """The passages of a book; the fault of the file, of each picture that is not read, and of the pages left out."""
+        """The passages of a book; the fault of the file, of each page that is not read, and of the pages left out."""
+        assert self._pages is not None
         name = self.name(path, context)
-        with ExitStack() as stack:
-            try:
-                book = _opened(path, stack)
-                sheets = _sheets(book)
-            except RowFault as fault:
-                yield Entry(name, path.name, fault, None, self.language)
-                return
-            if not is_picture([Weight.of(sheet.text) for sheet in sheets]):
-                kept = front_and_back(len(sheets))
-                if len(kept) < len(sheets):
-                    told = f"pages 1 to {kept.start} and {kept.stop + 1} to {len(sheets)}: front matter and back"
-                    yield Entry(f"{name}.ends", path.name, RowFault("front_and_back", told), None, self.language)
-                sheets = sheets[kept.start : kept.stop]
-            wanted = self.ocr and any(sheet.picture for sheet in sheets)
-            reader = stack.enter_context(closing(self._reader(context))) if wanted else None
-            yield from self._passages(
-                name, path, sheets, lambda sheet: reader.read(book[sheet.number]) if reader else None, context
-            )
+        try:
+            sheets = _sheets(path, self._pages)
+        except RowFault as fault:
+            yield Entry(name, path.name, fault, None, self.language)
+            return
+        if not is_picture([Weight.of(sheet.text) for sheet in sheets]):
+            kept = front_and_back(len(sheets))
+            if len(kept) < len(sheets):
+                told = f"pages 1 to {kept.start} and {kept.stop + 1} to {len(sheets)}: front matter and back"
+                yield Entry(f"{name}.ends", path.name, RowFault("front_and_back", told), None, self.language)
+            sheets = sheets[kept.start : kept.stop]
+        yield from self._passages(name, path, sheets, context)
+
+    def _text(self, sheet: Sheet) -> str:
+        """A page's text. Raises RowFault: why there is none."""
+        if sheet.fault:
+            raise sheet.fault
+        if not sheet.picture:
+            return sheet.text
+        if not self._data or not self._pages:
+            raise RowFault("image_page", "a picture of text, left out; ocr: tesseract reads it")
+        text = self._pages.read(sheet.number, self._data.folder, self._data.languages)
+        if not text.strip():
+            raise RowFault("no_text", "a picture in which Tesseract sees no text")
+        return text
 
     def _passages(
         self,
         name: str,
         path: Path,
         sheets: Sequence[Sheet],
-        read: Callable[[Sheet], str | None],
         context: SourceContext,
     ) -> Iterator[Entry]:
         """The passages of a book; none of them has text of a picture and of a text page, which the flag tells apart."""
@@ -105,9 +120,7 @@ class Pdf(DocumentLoader):
             for sheet in run:
                 here = f"{path.name}:page {sheet.number + 1}"
                 try:
-                    text = read(sheet) if picture else sheet.text
-                    if text is None:
-                        raise RowFault("image_page", "a picture of text, left out; ocr: tesseract reads it")
+                    text = self._text(sheet)
                 except RowFault as fault:
                     yield Entry(f"{name}.page{sheet.number + 1}", here, fault, None, self.language)
                     continue
@@ -119,52 +132,30 @@ class Pdf(DocumentLoader):
                 number += 1
 
 
-def _opened(path: Path, stack: ExitStack) -> Any:
-    """The document, closed with ``stack``. Raises RowFault encrypted, broken_pdf or too_long, MissingInput without the package."""
-    try:
-        import pypdfium2
-    except ImportError:
-        raise missing_package("reading PDF", "pypdfium2", "corpus") from None
+def _sheets(path: Path, pages: Pages) -> list[Sheet]:
+    """All pages with their text, told apart. Raises RowFault encrypted, broken_pdf, too_long, no_text."""
     with readable(path):
         if path.stat().st_size > WHOLE:
             raise RowFault("too_long", f"more than {WHOLE:,} bytes")
-    try:
-        book = pypdfium2.PdfDocument(path)
-    except pypdfium2.PdfiumError as error:
-        if "assword" in str(error) or "ecurity" in str(error):
-            raise RowFault("encrypted", f"is locked: {error}") from None
-        raise RowFault("broken_pdf", f"is no whole PDF file: {error}. Fetch the file again") from None
-    stack.callback(book.close)
-    return book
-
-
-def _sheets(book: Any) -> list[Sheet]:
-    """All pages with their text, told apart. Raises RowFault broken_pdf, no_text."""
-    import pypdfium2
-
-    found = []
-    try:
-        for number in range(len(book)):
-            page = book[number]
-            text = page.get_textpage()
-            # A hyphen at a line's end comes as a control character in the place of both.
-            words = re.sub("[\x02\ufffe]\n?", "-\n", text.get_text_bounded().replace("\r\n", "\n"))
-            found.append((number, words, _shows_picture(page)))
-            text.close()
-            page.close()
-    except pypdfium2.PdfiumError as error:
-        raise RowFault("broken_pdf", f"page {len(found) + 1} can not be read: {error}") from None
+        path.open("rb").close()
+    count = pages.open(path)
+    if count > MOST_PAGES:
+        raise RowFault("too_long", f"{count:,} pages, at most {MOST_PAGES:,} are read")
+    found: list[Page | RowFault] = []
+    for number in range(count):
+        try:
+            found.append(pages.text(number))
+        except RowFault as fault:
+            found.append(fault)
     if not found:
         raise RowFault("no_text", "the document has no page")
-    weights = [Weight.of(text) for _, text, _ in found]
-    pictures = is_picture(weights)
+    texts = [page.text for page in found if isinstance(page, Page)]
+    if not texts and isinstance(found[0], RowFault):
+        raise RowFault(found[0].reason, f"none of {count} pages can be read: {found[0].detail}")
+    pictures = is_picture([Weight.of(text) for text in texts])
     return [
-        Sheet(number, text, page_is_picture(weight, shown, pictures))
-        for (number, text, shown), weight in zip(found, weights, strict=True)
+        Sheet(number, "", False, page)
+        if isinstance(page, RowFault)
+        else Sheet(number, page.text, page_is_picture(Weight.of(page.text), page.shows, pictures))
+        for number, page in enumerate(found)
     ]
-
-
-def _shows_picture(page: Any) -> bool:
-    from pypdfium2 import raw
-
-    return any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))

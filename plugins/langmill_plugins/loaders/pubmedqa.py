@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Context, Row, RowFault, SourceContext
+from langmill.api import Choice, Context, Gives, Row, RowFault, SourceContext
 
 from .reading import json_document
 from .records import Entry, FileLoader, choice, get, name_of, text_of
@@ -21,6 +21,7 @@ class PubMedQA(FileLoader):
     The articles listed in ``test_ground_truth.json`` beside it are test, as upstream tests on them; the rest has no split.
     """
 
+    gives: ClassVar[Gives] = Gives(Choice, ("en",), explained=True)
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     layout: ClassVar[tuple[str, ...]] = ("QUESTION", "CONTEXTS", "LABELS", "final_decision")
 

@@ -21,6 +21,7 @@ from langmill.api import MissingInput, RowFault
 LINE = 10_000_000  # bytes: no record of a text set comes near it
 WHOLE = 512_000_000  # bytes of a document that has to be in memory whole
 DEPTH = 100  # nested XML elements
+ELEMENTS = 10_000_000  # XML elements: each takes some hundred bytes of memory, however short it is written
 
 
 @contextmanager
@@ -116,17 +117,20 @@ def json_document(path: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> A
 
 
 class _Tree(ElementTree.TreeBuilder):
-    """Builds a tree, but refuses a document type (the way to entity tricks) and deep nesting."""
+    """Builds a tree, but refuses a document type (the way to entity tricks), deep nesting and masses of elements."""
 
-    depth = 0
+    depth = elements = 0
 
     def doctype(self, name: str, pubid: str, system: str) -> None:
         raise RowFault("doctype", "declares a document type, which is not read")
 
     def start(self, tag: Any, attrs: Any, /) -> ElementTree.Element:
         self.depth += 1
+        self.elements += 1
         if self.depth > DEPTH:
             raise RowFault("too_deep", f"more than {DEPTH} nested elements")
+        if self.elements > ELEMENTS:
+            raise RowFault("too_long", f"more than {ELEMENTS:,} elements")
         return super().start(tag, attrs)
 
     def end(self, tag: Any, /) -> ElementTree.Element:
@@ -144,7 +148,8 @@ def xml_root(path: Path) -> ElementTree.Element:
 
 
 def xml_of(data: bytes) -> ElementTree.Element:
-    """The root of an XML document's bytes. Raises RowFault broken_xml (with line and column), doctype or too_deep."""
+    """The root of an XML document's bytes. Raises RowFault broken_xml (with line and column), doctype, too_deep or
+    too_long."""
     try:
         root: ElementTree.Element = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))
     except ElementTree.ParseError as error:

@@ -30,7 +30,6 @@ from langmill.api import (
 )
 
 from .layout import Layout, Need
-from .reading import ending
 
 SPLIT_WORDS: Mapping[str, Split] = {
     "train": "train",
@@ -59,8 +58,6 @@ class FileLoader(Loader):
     """A source made of files. A file that can not be read is a reject, unless none of them can: then it is an error."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    packed: ClassVar[bool] = False
-    """Whether files with ``.gz`` at the end are read, too."""
     layout: ClassVar[tuple[str, ...]] = ()
     """The fields of the set's records without which none can become a row; ``a|b`` where either will do."""
     _named: tuple[Path | None, str] = (None, "")
@@ -78,7 +75,7 @@ class FileLoader(Loader):
 
     def mine(self, path: Path) -> bool:
         """Whether a file found in the source's folder belongs to the set."""
-        return ending(path) in self.suffixes and (self.packed or path.suffix.lower() != ".gz")
+        return path.suffix.lower() in self.suffixes
 
     def holds_records(self, path: Path) -> bool:
         """Whether a file holds records; one that only tells about those of others does not."""
@@ -88,17 +85,18 @@ class FileLoader(Loader):
         """The fields that records must have."""
         return tuple(Need("", tuple(field.split("|"))) for field in self.layout)
 
-    def named(self) -> Mapping[str, str]:
-        """The options of the recipe that name a field which need not be there, with that field."""
-        return {}
+    def named(self) -> tuple[Need, ...]:
+        """The fields that the recipe names and that not every record must have."""
+        return ()
 
     def load(self, context: SourceContext) -> Iterator[Row | Reject]:
         """Every record as a row or as a reject, in the files' order. A second record of one name is a reject, and so is a
         file that holds none or breaks off. Raises MissingInput when files can not be read and the others hold nothing, and
         RecipeError when no record has a field that is needed."""
-        seen, layout = Seen(), Layout(context.place, self.needs(), self.named())
+        files = list(filter(self.holds_records, self.files(context)))
+        seen, layout = Seen(), Layout(context.place, self.needs(), self.named(), several=len(files) > 1)
         broken: MissingInput | None = None
-        for path in filter(self.holds_records, self.files(context)):
+        for path in files:
             before = len(seen)
             try:
                 yield from self.rows_of(layout.checked(self.entries(path, context), str(path)), seen, context)

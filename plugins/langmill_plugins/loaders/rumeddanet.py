@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from langmill.api import Row, RowFault, SourceContext
+from langmill.api import Choice, Gives, Row, RowFault, SourceContext
 
 from .reading import json_lines
 from .records import Entry, FileLoader, choice, get, name_of, text_of
@@ -17,6 +17,7 @@ ANSWERS = ("да", "нет")
 class RuMedDaNet(FileLoader):
     """Reads RuMedDaNet (Russian) as items with a passage and the options да and нет. Its private test has no answers: rejected."""
 
+    gives: ClassVar[Gives] = Gives(Choice, ("ru",))
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
     layout: ClassVar[tuple[str, ...]] = ("context", "question")
 

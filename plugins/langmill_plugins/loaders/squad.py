@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from langmill.api import Chat, Field, RecipeError, Row, RowFault, SourceContext, Text
+from langmill.api import Chat, Field, Gives, RecipeError, Row, RowFault, SourceContext, Text
 
 from .named import named
 from .reading import json_document
@@ -29,6 +29,7 @@ class Squad(FileLoader):
     characters, says that it is.
     """
 
+    gives: ClassVar[Gives] = Gives(Chat)
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     body: Literal["text", "chat"] = Field(
         description="what a record becomes: a paragraph, or a question with its answer"
@@ -63,12 +64,13 @@ class Squad(FileLoader):
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The paragraph, or the question below it with the answer."""
         title, paragraph, question = entry.value
-        passage = text_of(get(paragraph, "context"), "text")
+        whole = get(paragraph, "context")
+        passage = text_of(whole, "text")
         family = f"{context.source}/{title}" if title else None
         body: Text | Chat = Text(passage)
         if self.body == "chat":
             asked = text_of(get(question, "question"), "question")
-            body = Chat.of(f"{passage}\n\n{asked}", _answer(question, get(paragraph, "context")))
+            body = Chat.of(f"{passage}\n\n{asked}", _answer(question, str(whole)))
         return context.row(entry.record, entry.language, body, split=entry.split, family=family)
 
 

@@ -32,7 +32,6 @@ class Table(Fields, FileLoader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (*CELLS, ".json", ".jsonl", *SHEETS, ".parquet")
-    packed: ClassVar[bool] = True
     columns: tuple[str, ...] = Field((), description="names of the columns, for CSV, TSV and XLSX without a header")
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="what stands between two cells; a comma, in .tsv files a tab"
@@ -49,7 +48,8 @@ class Table(Fields, FileLoader):
         for path in found:
             if not self.mine(path):
                 raise RecipeError(
-                    f"{context.place}.path: '{path.name}' is of no format that the loader table reads: {', '.join(self.suffixes)}; the text formats also as .gz"
+                    f"{context.place}.path: '{path.name}' is of no format that the loader table reads: "
+                    f"{', '.join(self.suffixes)}; the text formats also as .gz"
                 )
         for option, fitting in FOR.items():
             if getattr(self, option) and not endings & set(fitting):
@@ -69,7 +69,8 @@ class Table(Fields, FileLoader):
 
     def mine(self, path: Path) -> bool:
         """Whether the format is known; a spreadsheet or a Parquet file is packed already."""
-        return super().mine(path) and (path.suffix.lower() != ".gz" or ending(path) not in (*SHEETS, ".parquet"))
+        packed = path.suffix.lower() == ".gz"
+        return ending(path) in (set(self.suffixes) - {*SHEETS, ".parquet"} if packed else self.suffixes)
 
     def _items(self, path: Path) -> Iterator[Item]:
         kind = ending(path)

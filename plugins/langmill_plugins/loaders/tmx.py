@@ -115,7 +115,7 @@ def _units(root: Element, stem: str) -> Iterator[Unit]:
     for number, unit in enumerate(root.iter("tu"), start=1):
         told = name_of(unit.get("tuid"))
         name = told if ":" in told else f"{stem}.{told or number}"
-        texts = {}
+        texts: dict[str, str] = {}
         for half in unit.iter("tuv"):
             tag, segment = half.get(LANG) or half.get("lang") or "", half.find("seg")
             if tag and segment is not None:

@@ -1,8 +1,8 @@
 """The sheet that reviewers fill in: written for spreadsheets, and read back however a spreadsheet saves it.
 
 All cells stand in quotes and lines end as spreadsheets end them; the file begins with a byte-order mark, without which they take UTF-8
-for something else. A cell that a spreadsheet would take for a formula (it begins with = + - @, the same in full width, a tab or a line's end) gets an apostrophe
-before it, which is taken off again when the sheet is read.
+for something else. A cell that a spreadsheet would take for a formula (it begins with = + - @, the same in full width, a tab or a line's
+end) gets an apostrophe before it, which is taken off again when the sheet is read.
 """
 
 from __future__ import annotations

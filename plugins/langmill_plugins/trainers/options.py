@@ -178,6 +178,12 @@ class AdapterTrainer(Trainer):
                     other,
                     f"tokens: {stage.tokens} says how long this stage goes on, and so does {other}: leave one out",
                 )
+        if stage.batch == "auto" and "accumulate" not in stage.model_fields_set:
+            yield (
+                "batch",
+                "auto says how many examples go through at once, and accumulate how many a step learns from: with it left out, "
+                "one. Add accumulate: 4 for steps as batch: 4 has them, or another number",
+            )
         if stage.weights and stage.sampler != "priority":
             yield "weights", "weights are for sampler: priority, and this stage shuffles: add that, or leave them out"
         if stage.accumulate % self.processes:

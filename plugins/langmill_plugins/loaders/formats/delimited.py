@@ -53,7 +53,8 @@ def csv_rows(path: Path, delimiter: str, header: tuple[str, ...]) -> Iterator[tu
             names = [cell.strip() for cell in cells]
             if len(names) == 1 and (others := [sign for sign in ";\t|," if sign != delimiter and sign in names[0]]):
                 raise MissingInput(
-                    f"{path}:{first}: the only column is named '{names[0][:80]}': type delimiter: {json.dumps(others[0])}"
+                    f"{path}:{first}: the only column is named '{names[0][:80]}', expected {json.dumps(delimiter)} between the names: "
+                    f"use: table reads it with delimiter: {json.dumps(others[0])}"
                 )
             if twice := [name for name in names if name and names.count(name) > 1]:
                 raise MissingInput(f"{path}:{first}: two columns are named '{twice[0]}'")

@@ -129,7 +129,9 @@ class _Text:
             except ValueError as error:  # a number of more digits than Python reads
                 raise self.broken(str(error)) from None
             if len(self.held) - self.at > LINE or (not self.more() and fault):
-                raise MissingInput(f"{self.path}: is not JSON: {fault or 'a value that is too long'}. Fetch the file again")
+                raise MissingInput(
+                    f"{self.path}: is not JSON: {fault or 'a value that is too long'}. Fetch the file again"
+                )
 
     def broken(self, reason: str) -> MissingInput:
         """The fault of the place reached."""

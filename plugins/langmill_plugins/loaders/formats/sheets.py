@@ -43,7 +43,11 @@ def sheet_rows(path: Path, sheet: str | None = None, header: tuple[str, ...] = (
             names: list[str] = list(header)
             if titles:  # many programs write a size that is smaller than the sheet
                 book.worksheets[found].reset_dimensions()
-            rows = book.worksheets[found].iter_rows(max_col=COLUMNS, max_row=ROWS, values_only=True) if titles else iter(())
+            rows = (
+                book.worksheets[found].iter_rows(max_col=COLUMNS, max_row=ROWS, values_only=True)
+                if titles
+                else iter(())
+            )
             for number, cells in enumerate(rows, start=1):
                 texts = [None if cell is None else str(cell) for cell in cells]
                 if not any(texts):

@@ -72,7 +72,9 @@ class TokenTable(Exporter):
             from transformers import AutoTokenizer
 
             model = packaged_model(self.tokenizer.removeprefix("local/"), context.offline)
-            file = model.path
+            file, unpacked = model.path, model.path.parent / "hf"
+            if unpacked.is_dir():  # someone has trained with it: there it is read in no time
+                return self.tokenizer, f"sha256:{model.sha256}", load_tokenizer(unpacked)
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
             return self.tokenizer, f"sha256:{model.sha256}", tokenizer
         base = find_base(self.tokenizer, context, f"{context.place}.tokenizer")

@@ -29,7 +29,7 @@ class Cut(NamedTuple):
     need: int = 0
     room: int = 0
 
-    def told(self, stage: AdapterStage) -> str:
+    def told(self, stage: AdapterStage, packed: bool) -> str:
         """For people, of a stage with ``batch: auto``."""
         why = (
             f"takes about {self.need / GB:.1f} of {self.room / GB:.1f} GB that are free"
@@ -37,7 +37,8 @@ class Cut(NamedTuple):
             else "sizes not told"
         )
         kept = ", layers are not computed again" if self.keeps else ""
-        return f"{stage.name}: batch: auto takes {self.batch}, {stage.width // self.batch} times a step: {why}{kept}"
+        much = f"up to {self.batch} packed lines" if packed else f"{self.batch}, {stage.width // self.batch} times a step"
+        return f"{stage.name}: batch: auto takes {much}: {why}{kept}"
 
 
 def batches(trainer: AdapterTrainer, stage: AdapterStage) -> list[int]:

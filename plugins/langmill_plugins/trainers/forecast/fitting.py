@@ -92,5 +92,7 @@ def _free(processes: int) -> tuple[int | None, bool]:
     if not torch.cuda.is_available():
         return (free_ram() if processes == 1 else ram()), False
     if processes == 1:
-        return int(torch.cuda.mem_get_info()[0]), True
+        # Where a process may take a part of its device alone, it finds no more than that.
+        total = torch.cuda.get_device_properties(0).total_memory
+        return min(int(torch.cuda.mem_get_info()[0]), int(total * torch.cuda.get_per_process_memory_fraction())), True
     return min(torch.cuda.get_device_properties(one).total_memory for one in range(torch.cuda.device_count())), True

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from langmill.api import Context, FactoryError, packaged_model
+from langmill_plugins.trainers.forecast.published import bases, tensors_of
 from langmill_plugins.trainers.weights.base_model import find_base, weight_files
 
 MOST_HEADER = 100_000_000  # bytes: the safetensors library refuses a longer header as well
@@ -87,7 +88,8 @@ class Shape:
 
 
 class Found(NamedTuple):
-    """A base as far as it is on this machine: its shape, the folder of its tokenizer, and why one of them is None."""
+    """A base as far as it is on this machine, or known by its published shape: its shape, the folder of its tokenizer, and why one
+    of them is None."""
 
     shape: Shape | None
     folder: Path | None
@@ -104,7 +106,10 @@ def look(name: str, context: Context) -> Found:
         folder = find_base(name, context).folder
         return Found(shape_of(folder), folder)
     except FactoryError as fault:
-        return Found(None, None, str(fault))
+        if (known := bases().get(name.partition("@")[0])) is None:
+            return Found(None, None, str(fault))
+        shape = shape_from(known, tensors_of(known))
+        return Found(shape, None, f"by the published shape of {name}, which is not on this machine")
     except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error) as fault:
         return Found(None, None, f"train.base: the sizes of '{name}' can not be read ({type(fault).__name__}: {fault})")
 
@@ -174,8 +179,13 @@ def shape_from(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]
         heads=heads,
         norms=sum(narrow.get(name, hidden) for name in first),
         gated=any("gate" in each.short for each in linears),
-        plain_head=not any(config.get(name) for name in HEAD_ON_TOP),
+        plain_head=has_plain_head(config),
     )
+
+
+def has_plain_head(config: Mapping[str, Any]) -> bool:
+    """Whether the last layer's output is the logits, by a configuration: neither capped nor scaled (by 1 is not)."""
+    return all(config.get(name) in (None, 0, 1) for name in HEAD_ON_TOP)
 
 
 def _inner(config: Mapping[str, Any], linears: tuple[Linear, ...], hidden: int) -> int:

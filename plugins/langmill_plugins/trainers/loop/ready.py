@@ -95,7 +95,7 @@ def make_ready(job: TrainJob, trainer: AdapterTrainer, backend: str) -> Ready:
     chosen = "" if memory.batch is None else f"{stage.name}: batch: auto took {memory.batch} when it began"
     if memory.batch is None:
         found = cut(trainer, stage, base.folder, train.examples, packing.on)
-        memory, chosen = replace(memory, batch=found.batch, keeps=found.keeps), found.told(stage)
+        memory, chosen = replace(memory, batch=found.batch, keeps=found.keeps), found.told(stage, packing.on)
     assert memory.batch is not None
     how = replace(how, stage=of_batch(stage, memory.batch))
     examples, steps = plan(job.rows, train.examples, how, packing.on, trainer.processes)
