@@ -236,6 +236,9 @@ def _train(assembly: Assembly, store: RunFolder, stage: Stage, report: Report) -
         folder.replace(before)  # checkpoints of another recipe or other data can not be continued
     store.write_json(f"train/{stage.name}/begun.json", {"key": key})
     report({"event": "stage", "stage": stage.name, "kept": False})
+    if done:
+        why = "its rows, options, start or base are not those of the last time, or this version of langmill tells them apart otherwise"
+        report({"event": "note", "text": f"{stage.name} is trained again: {why}"})
     began, adapter = time.time(), ""
     try:
         for event in run_job(store.root, "train", stage.name, log=folder / LOG):

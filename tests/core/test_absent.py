@@ -82,6 +82,7 @@ def test_for_programs_each_is_there_with_all_that_is_known(absent):
         "home": "GitHub some/where",
         "records": 3,
         "splits": {"train": 2, "test": 1},
+        "usable": None,
         "tokens": 900,
     }
     assert (far["tried"], far["records"], far["splits"]) == ("", 11451, None)

@@ -10,9 +10,11 @@ import signal
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
+from langmill import run as running
 from langmill.disk.store import RunFolder
 
 OPEN = """\
@@ -658,3 +660,26 @@ def test_limit_keeps_the_first_rows_of_each_source_and_split(writing):
     rows = Counter(row.split for row in writing.rows("open") if not row.origin.marks)
     assert max(rows.values()) == 2
     assert writing.funnel("open")["read qa en"]["skipped:over_limit"] == 20 - rows.total()
+
+
+@pytest.mark.parametrize(("key", "again"), [("an older version's", True), (None, False)])
+def test_a_stage_that_is_trained_again_says_so(key, again, tmp_path, monkeypatch):
+    """Before it costs anything: what was trained under another reckoning of its options, say by an older version, is not kept."""
+    told = []
+
+    def stopped(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "run_job", stopped)
+    done = {"train/first/stage.json": {"key": key}} if key else {}
+    store = SimpleNamespace(
+        root=tmp_path, read_json=done.get, write_json=lambda *given: None, data_files=lambda name: [], stage=lambda name: tmp_path / name
+    )  # fmt: skip
+    assembly = SimpleNamespace(
+        trainer=SimpleNamespace(deciding=lambda stage, context: {}), packs={}, context=lambda name: None,
+        file=SimpleNamespace(merged={"train": {"use": "peft"}}),
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        running._train(assembly, store, SimpleNamespace(name="first", start="base", data="open"), told.append)
+    notes = [event["text"] for event in told if event["event"] == "note"]
+    assert any("first is trained again" in note for note in notes) == again

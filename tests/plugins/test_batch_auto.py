@@ -14,7 +14,7 @@ from tests.tiny_models import tiny_base
 from tests.training import STAGE, Desk, desk_in, furthest, result
 
 from langmill_plugins.trainers.forecast import fitting
-from langmill_plugins.trainers.forecast.choosing import CAUTION, FILLS, batches, chosen
+from langmill_plugins.trainers.forecast.choosing import CAUTION, FILLS, Cut, batches, chosen
 from langmill_plugins.trainers.forecast.devices import GB, free_ram, ram
 from langmill_plugins.trainers.forecast.memory import Setting, memory
 from langmill_plugins.trainers.forecast.shape import Linear, Shape
@@ -112,6 +112,13 @@ def test_how_many_a_step_learns_from_is_not_left_to_chance(trainer: PeftTrainer)
     assert (number, option) == (0, "batch") and "accumulate: 4" in message
     said = AdapterStage(name="one", data="all", batch="auto", accumulate=1)
     assert not list(trainer.faults([said, AdapterStage(name="two", data="all")], ["s"], ["en"]))
+
+
+def test_what_is_told_of_packed_lines_is_no_number_of_examples() -> None:
+    stage = AdapterStage(name="one", data="all", batch="auto", accumulate=32)
+    assert "takes 8, 4 times a step" in Cut(8, False).told(stage, False)
+    told = Cut(8, True).told(stage, True)
+    assert "takes up to 8 packed lines" in told and "times a step" not in told
 
 
 # --- what is learnt ---

@@ -336,6 +336,17 @@ def test_a_member_that_lies_about_its_size_is_not_unpacked_further(tmp_path: Pat
     assert found.pop("b.a.xhtml") == "broken_zip" and len(found) == 1
 
 
+def test_what_the_spine_names_and_the_manifest_does_not_is_told_of(tmp_path: Path) -> None:
+    path = epub(tmp_path / "b.epub", BOOK, SPINE)
+    with zipfile.ZipFile(path) as archive:
+        package = archive.read("OEBPS/book.opf").decode()
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        epub(
+            path, BOOK, SPINE, **{"OEBPS/book.opf": package.replace('<itemref idref="i0"/>', '<itemref idref="gone"/>')}
+        )
+    assert [reason for _, reason in told(Epub(path="b.epub", license="x"), tmp_path)][-1] == "no_chapter"
+
+
 def test_a_chapter_that_is_missing_is_a_reject_and_the_others_stay(tmp_path: Path) -> None:
     path = epub(tmp_path / "b.epub", BOOK, SPINE)
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "c.epub", "w") as new:

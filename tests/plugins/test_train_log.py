@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from langmill_plugins.trainers.loop.log import RECENT, TrainLog
+from langmill_plugins.trainers.loop.memory import Memory
 from langmill_plugins.trainers.loop.ranks import Ranks
 from langmill_plugins.trainers.options import AdapterStage
 
@@ -92,6 +93,7 @@ def test_trackers_are_told_only_when_named(named: tuple[str, ...], expected: lis
 
     stage = AdapterStage(name="one", data="toy")
     course: Any = SimpleNamespace(
-        stage=stage, steps=range(4), checkpoints=tmp_path, ranks=Ranks(), report_to=named, seed_for=lambda *parts: 1
-    )
+        stage=stage, steps=range(4), checkpoints=tmp_path, ranks=Ranks(), report_to=named, seed_for=lambda *parts: 1, batch=4,
+        own_loss=True, memory=Memory("these"),
+    )  # fmt: skip
     assert _arguments(course).report_to == expected

@@ -190,6 +190,17 @@ def test_nobody_who_only_looks_pays_for_slopes(monkeypatch: pytest.MonkeyPatch) 
         summed_loss(hidden, layer, None, torch.zeros(9, dtype=torch.long))
 
 
+def test_who_goes_back_twice_is_told() -> None:
+    """Slopes are scaled in their place: the second time they would be scaled twice."""
+    import torch
+
+    hidden = torch.randn(9, 8, requires_grad=True)
+    loss = summed_loss(hidden, torch.randn(50, 8), None, torch.zeros(9, dtype=torch.long))
+    (3 * loss).backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
 def test_nothing_to_learn_is_no_loss() -> None:
     import torch
 

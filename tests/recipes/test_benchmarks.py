@@ -55,7 +55,12 @@ def test_the_published_test_sets_are_asked_whole() -> None:
     assert first.data == "exams_published" and not whole.steps
     assert set(whole.inputs) == set(made.datasets["exams"].inputs) - {"own_choice"}
     sizes = {name: made.sources[source].expect.rows for name, source in ENGLISH["paper"].items()}  # type: ignore[union-attr]
-    assert sizes == {"medqa_en": 1273, "medmcqa_en": 4183, "pubmedqa_en": 1000, "mmlu_med_en": 1089 + 123 + 30}
+    assert sizes == {
+        "medqa_en": {"test": 1273},
+        "medmcqa_en": {"dev": 4183},
+        "pubmedqa_en": {"train": 500, "test": 500},
+        "mmlu_med_en": {"dev": 123 + 30, "test": 1089},
+    }
 
 
 def test_what_a_comment_offers_to_ask_holds(tmp_path: Path) -> None:

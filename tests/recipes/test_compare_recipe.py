@@ -135,11 +135,11 @@ def test_real_rows_go_three_ways_and_are_told_in_one_table(bench: Bench, tmp_pat
     bench.data("passages.*.jsonl", "held_out.*.jsonl", "choice.*.jsonl", "qa.*.jsonl")
     recipe = bench.write("compare.yaml", MAIN.read_text("utf-8"))
     sets: dict[str, object] = {
-        "data_dir": DATA, "train.base": tiny_base(tmp_path / "base"), "train.max_tokens": 96, "languages": "[en, fr]",
+        "data_dir": DATA, "train.base": tiny_base(tmp_path / "base"), "train.max_tokens": 384, "languages": "[en, fr]",
         "llm": "{model: scripted/test, answers: script.jsonl}", "eval.0.limit": 2, "eval.1.limit": 1,
         "datasets.exams.from": "[own_choice, casimedicos, frenchmedmcqa]", "sources.tico.languages": "[fr]",
         **{f"sources.{name}": "null" for name in DROPPED},
-        **{f"train.stages.{number}.tokens": many for number, many in enumerate((320, 320, 320, 320, 640))},
+        **{f"train.stages.{number}.tokens": many for number, many in enumerate((900, 900, 900, 900, 1800))},
     }  # fmt: skip
     words = [f"{key}={value}" for key, value in sets.items()]
     lines = script(assemble(recipe, profile="public", sets=words))
@@ -155,7 +155,7 @@ def test_real_rows_go_three_ways_and_are_told_in_one_table(bench: Bench, tmp_pat
     assert all(isinstance(row.body, Chat) for row in unified if row.id.endswith("/unify"))
     facts = {name: store.read_json(f"train/{name}/result.json") or {} for names in WAYS.values() for name in names}
     tokens = {end: sum(facts[name]["tokens"] for name in names) for end, names in WAYS.items()}
-    assert all(640 - 2 * 96 < many <= 640 for many in tokens.values()), tokens
+    assert all(1800 - 2 * 384 < many <= 1800 for many in tokens.values()), tokens
     assert len({source for by in facts["adaption"]["draws"].values() for source in by}) > 2, (
         "all kinds of rows in one stage"
     )

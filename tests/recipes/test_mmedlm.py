@@ -34,6 +34,7 @@ PUBLISHED = {
     "ru": (1052, 256),
     "es": (2657, 2742),
 }
+TOKENS = {"en": 6.56, "zh": 4.74, "ja": 2.05, "fr": 2.10, "ru": 1.69, "es": 4.35}  # billions that are distributed
 TEXTS = ("The valve shuts. ", "Each beat moves about seventy millilitres of blood. " * 12, "Lymph returns. " * 3)
 
 
@@ -71,7 +72,11 @@ def test_no_row_of_the_test_is_in_what_is_learnt(profile: str | None) -> None:
 
 def test_paper_is_what_is_published() -> None:
     made = assemble(MAIN, profile="paper")
-    rows = {name: source.expect.rows for name, source in made.sources.items() if source.expect}
+    rows = {name: source.expect.rows for name, source in made.sources.items() if source.expect and source.expect.rows}
+    tokens = {
+        name: source.expect.tokens for name, source in made.sources.items() if source.expect and source.expect.tokens
+    }
+    assert tokens == {f"mmedc_{code}": round(billions * 1e9) for code, billions in TOKENS.items()}
     assert rows == {f"mmedbench_{code}": {"train": train, "test": test} for code, (train, test) in PUBLISHED.items()}
     assert sum(train for train, _ in PUBLISHED.values()) == 45_048
     assert not made.datasets["exams"].steps, "the published test sets are asked whole"
@@ -111,7 +116,7 @@ def test_paper_is_planned_offline_with_every_set_absent(bench: Bench) -> None:
         told = said.out + said.err
         for name in ("English", "Chinese", "Japanese", "French", "Russian", "Spanish"):
             assert f"{name}.zip of the Hugging Face data set Henrychur/MMedC" in " ".join(told.split())
-        assert "8 billion parameters" in told or command == "check"
+        assert "8.0B parameters" in told or command == "check"
 
 
 # --- what is learnt of running text ---
@@ -231,7 +236,7 @@ def test_real_rows_go_from_corpus_to_scores(bench: Bench, tmp_path: Path) -> Non
     stages = {name: store.read_json(f"train/{name}/result.json") or {} for name in ("pretrain", "finetune")}
     assert all(facts["steps"] == 2 and facts["dev_loss"]["last"] for facts in stages.values())
     text, items = (sum(facts["trained_tokens"].values()) for facts in stages.values())
-    assert text > 0.7 * stages["pretrain"]["tokens"], "of running text all but what a window repeats"
+    assert text > 0.5 * stages["pretrain"]["tokens"], "of running text all but what a window repeats"
     assert items < 0.7 * stages["finetune"]["tokens"], "of an item the answer alone"
     for name, metric in (("exams.choice_accuracy", "text"), ("prose.perplexity", "perplexity")):
         for model in ("base", "pretrain", "finetune"):

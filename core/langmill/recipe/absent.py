@@ -27,6 +27,7 @@ class Absent:
     home: str = ""
     records: int | None = None
     splits: Mapping[Split, int] | None = None
+    usable: int | None = None
     tokens: int | None = None
 
     def __str__(self) -> str:
@@ -43,6 +44,8 @@ class Absent:
         if self.records is not None:
             by_split = ", ".join(f"{split} {n:,}" for split, n in (self.splits or {}).items())
             words.append(f"{self.records:,} records" + (f" ({by_split})" if by_split else ""))
+        if self.usable is not None:
+            words.append(f"{self.usable:,} of them usable")
         if self.tokens is not None:
             words.append(f"{self.tokens:,} tokens")
         return f"declared: {', '.join(words)}"
@@ -83,6 +86,7 @@ def _source(place: str, why: str, loader: Loader, context: Context) -> Absent:
         home=loader.home,
         records=expect.total,
         splits=dict(expect.rows) if isinstance(expect.rows, Mapping) else None,
+        usable=expect.usable,
         tokens=expect.tokens,
     )
 

@@ -31,9 +31,10 @@ class Book(NamedTuple):
 class Epub(DocumentLoader):
     """Reads electronic books (EPUB 2 and 3) as passages of running text.
 
-    A book is a document; its chapters come in the order of its spine, without its table of contents and what stands outside the reading order. Without `language:` what the
-    book says of itself counts. Nothing is unpacked to disk; a book that unpacks to more than half a gigabyte, is locked, or is no
-    whole zip file is a reject, and so is a chapter that is not there or has no running text. Needs the extra `corpus`.
+    A book is a document; its chapters come in the order of its spine, without its table of contents and what stands outside the
+    reading order. Without `language:` what the book says of itself counts. Nothing is unpacked to disk; a book that
+    unpacks to more than half a gigabyte, is locked, or is no whole zip file is a reject, and so is a chapter that is not there or
+    has no running text. Needs the extra `corpus`.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".epub",)

@@ -37,7 +37,9 @@ class Cut(NamedTuple):
             else "sizes not told"
         )
         kept = ", layers are not computed again" if self.keeps else ""
-        much = f"up to {self.batch} packed lines" if packed else f"{self.batch}, {stage.width // self.batch} times a step"
+        much = (
+            f"up to {self.batch} packed lines" if packed else f"{self.batch}, {stage.width // self.batch} times a step"
+        )
         return f"{stage.name}: batch: auto takes {much}: {why}{kept}"
 
 
