@@ -90,7 +90,10 @@ def register_filters() -> Mapping[str, type[Filter]]:
 @hookimpl
 def register_augmenters() -> Mapping[str, type[Augmenter]]:
     """Steps that make rows of rows."""
-    return Shelf("augmenters", {"ask": "Ask", "expand": "Expand", "explain": "Explain", "translate": "Translate", "unify": "Unify"})
+    return Shelf(
+        "augmenters",
+        {"ask": "Ask", "expand": "Expand", "explain": "Explain", "translate": "Translate", "unify": "Unify"},
+    )
 
 
 @hookimpl

@@ -88,13 +88,13 @@ def test_what_the_comments_say_to_type_holds() -> None:
 
 # --- once through ---
 
-FIRST = 4  # rows of a source in each language
+FIRST = 3  # rows of a source in each language
 QUESTIONS = {
     "Make one question in English": "What is known about this in medicine today?",
     "formulez en français une seule question": "Que sait la médecine à ce sujet aujourd'hui ?",
 }
 LONGER = ("Write a longer answer", "Rédigez une réponse plus développée")
-DROPPED = ("headqa", "cmexam", "igakuqa", "rumeddanet", "kormedmcqa_cot")
+DROPPED = ("tico", "medquad", "headqa", "cmexam", "igakuqa", "frenchmedmcqa", "rumeddanet", "kormedmcqa_cot")
 
 
 def _sentence(text: str) -> str:
@@ -134,11 +134,14 @@ def test_real_rows_go_three_ways_and_are_told_in_one_table(bench: Bench, tmp_pat
     and `factory compare` hold them side by side."""
     bench.data("passages.*.jsonl", "held_out.*.jsonl", "choice.*.jsonl", "qa.*.jsonl")
     recipe = bench.write("compare.yaml", MAIN.read_text("utf-8"))
+    asked = "[{use: choice_accuracy, data: exams, models: [base, choices, finetune, adaption], limit: 2}]"
     sets: dict[str, object] = {
-        "data_dir": DATA, "train.base": tiny_base(tmp_path / "base"), "train.max_tokens": 384, "languages": "[en, fr]",
-        "llm": "{model: scripted/test, answers: script.jsonl}", "eval.0.limit": 2, "eval.1.limit": 1,
-        "datasets.exams.from": "[own_choice, casimedicos, frenchmedmcqa]", "sources.tico.languages": "[fr]",
+        "eval": asked, "data_dir": DATA, "train.base": tiny_base(tmp_path / "base"), "train.max_tokens": 384, "languages": "[en, fr]",
+        "llm": "{model: scripted/test, answers: script.jsonl}",
+        "datasets.exams.from": "[own_choice, casimedicos]", "datasets.prose": "null",
+        "datasets.passages.from": "[own_passages, own_held_out, openstax]", "datasets.questions.from": "[own_qa]",
         **{f"sources.{name}": "null" for name in DROPPED},
+        "train.stages.4.weights": "{own_passages: 16, openstax: 16, own_qa: 2}",
         **{f"train.stages.{number}.tokens": many for number, many in enumerate((900, 900, 900, 900, 1800))},
     }  # fmt: skip
     words = [f"{key}={value}" for key, value in sets.items()]
