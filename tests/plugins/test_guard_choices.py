@@ -134,6 +134,15 @@ def test_several_answers() -> None:
     assert said("A is correct.", "en", 0, 2) == []
 
 
+def test_a_letter_and_the_words_of_another_option_after_it() -> None:
+    # The letter is one of two keys, the words are not.
+    assert said("The answer is C. Glucagon", "en", 0, 2) == ["argues_for_another"]
+    assert said("The answer is C: glucagon.", "en", 0, 2) == ["argues_for_another"]
+    assert said("The answer is C. Cortisol.", "en", 0, 2) == []
+    assert said("The answer is C. Glucagon raises glucose instead.", "en", 0, 2) == []
+    assert said("正确答案是C. 胰高血糖素", "zh", 0, 2) == ["argues_for_another"]
+
+
 def test_a_rationale_that_speaks_of_another_option_alone() -> None:
     assert said("Glucagon raises blood glucose in the liver.") == ["no_conclusion"]
     assert said("Insulin lowers blood glucose.") == []

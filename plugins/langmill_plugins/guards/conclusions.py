@@ -18,6 +18,8 @@ LEAST_WORDS = 3  # characters of an option that is looked for by its words; an o
 
 _MARKS = f"[\\u{FIRST:04x}-\\u{FIRST + MOST:04x}]"
 _MARK = re.compile(_MARKS)
+# The words after an option's letter, and nothing after them: not "C. Glucagon is ...", which begins another sentence.
+_WORDS_AFTER = re.compile(rf"\s?[.:)、]\s*({_MARKS})(?=\s*(?:[.。;\n]|$))")
 _WORD = re.compile(r"[^\W_]+")
 _ASIDE = re.compile(r"^(.+?)\s*[(]([^()]+)[)][.\s]*$")
 
@@ -76,8 +78,11 @@ def _named(text: str, phrases: tuple[str, ...], count: int, pack: Pack) -> list[
     places = {letter.casefold(): index for index, letter in enumerate(letters)}
     found = []
     for hit in pattern.finditer(text):
-        said = next(group for group in hit.groups() if group)
-        named = [ord(mark) - FIRST for mark in _MARK.findall(said)]
+        place = next(place for place, group in enumerate(hit.groups(), 1) if group)
+        said = hit[place]
+        # Where a letter and the words after it are of two options, both are named.
+        after = _WORDS_AFTER.match(text, hit.end(place))
+        named = [ord(mark) - FIRST for mark in _MARK.findall(said + (after[1] if after else ""))]
         for word in _WORD.findall(_MARK.sub(" ", said)):
             if word.isdecimal():
                 named.append(int(word) - 1)
