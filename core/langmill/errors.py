@@ -25,15 +25,17 @@ class FactoryError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong in a recipe or pack: ``file:line``, the place inside it, what was found and what was possible."""
+    """One thing wrong in a recipe or pack: ``file:line``, the place inside it, what was found and what was possible. What is wrong
+    in the environment has no line: its variable is the file."""
 
     file: str
-    line: int
+    line: int | None
     place: str
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.place}: {self.message}"
+        where = (self.file, self.place) if self.line is None else (f"{self.file}:{self.line}", self.place)
+        return ": ".join((*filter(None, where), self.message))
 
 
 class RecipeError(FactoryError):

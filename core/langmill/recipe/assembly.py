@@ -139,7 +139,7 @@ class _Assembler:
                 self._fault(("train", "stages", number, "data"), message)
         if self.faults or executor is None:
             main = str(self.file.path)
-            raise RecipeError(sorted(self.faults, key=lambda fault: (fault.file != main, fault.file, fault.line)))
+            raise RecipeError(sorted(self.faults, key=lambda fault: (fault.file != main, fault.file, fault.line or 0)))
         return Assembly(
             recipe=self.file.recipe,
             file=self.file,
@@ -386,4 +386,4 @@ class _Assembler:
             self.data_dir = Path(text).absolute()
             wanted = any(loader.path.startswith("$data_dir") for loader in sources.values())
             if wanted and not self.data_dir.is_dir():
-                self.faults.append(Fault(DATA_DIR, 1, "data_dir", f"there is no folder {self.data_dir}"))
+                self.faults.append(Fault(DATA_DIR, None, "", f"there is no folder {self.data_dir}"))

@@ -162,10 +162,10 @@ def _downloaded(name: str, asked: str) -> Path:
         raise missing_package("training", "transformers", "train") from None
     try:
         return Path(snapshot_download(repo, revision=revision or None, local_files_only=True))
-    except Exception as fault:  # the client raises a handful of classes that all mean: not here
+    except Exception:  # the client raises a handful of classes that all mean: not here
         at = f" --revision {revision}" if revision else ""
         raise MissingInput(
-            f"{asked}: '{name}' is neither a folder nor downloaded ({type(fault).__name__}). With a network, once: "
+            f"{asked}: '{name}' is neither a folder nor downloaded. With a network, once: "
             f"hf download {repo}{at} {DOWNLOAD}. "
             "Without one: base: local/smollm2-135m-instruct"
         ) from None
