@@ -5,12 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import PrivateAttr
 
 from langmill.api import Context, Executor, FactoryError, Field
 
@@ -21,16 +24,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 AHEAD = 2  # partitions in flight per process, so that results that wait for their turn do not pile up
+# Seconds that a process waits for the next step, which begins without the second or two that a new one takes to start; and seconds
+# after which it is no longer asked, less, so that it is never asked while it ends. While a stage trains, none is left.
+WAITS, ASKED = 30.0, 15.0
 
 
 class Local(Executor):
     """Runs partitions in processes of this machine, one per core.
 
-    Processes are started afresh (spawn) and live for one step. One partition, or `workers: 1`, runs in this process.
-    Results come in the order of the partitions, whatever the number of workers. A process that dies names its partition.
+    Processes are started afresh (spawn), go from one step to the next, and end when there is nothing to do. One partition, or
+    `workers: 1`, runs in this process. Results come in the order of the partitions, whatever the number of workers. A process
+    that dies names its partition.
     """
 
     workers: int = Field(0, ge=0, description="processes; 0 for one per core, 1 for this process alone")
+    _idle: list[_Worker] = PrivateAttr(default_factory=list)
 
     def map(self, work: Callable[[T], R], partitions: Sequence[T], context: Context) -> Iterator[R]:
         """Results in the order of the partitions. An error inside ``work`` is raised here as it was; a process that dies
@@ -39,22 +47,29 @@ class Local(Executor):
         if count <= 1:
             yield from map(work, partitions)
             return
-        spawn = multiprocessing.get_context("spawn")
         pool: list[_Worker] = []
+        done = False
         try:
-            for _ in range(count):
-                ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=_serve, args=(theirs, work), daemon=True)
-                process.start()
-                theirs.close()
-                pool.append(_Worker(process, ours))
-            yield from _in_order(pool, partitions, context)
+            while len(pool) < count:
+                pool.append(self._waiting() or _started())
+            yield from _in_order(pool, work, partitions, context)
+            done = True
         finally:
-            for worker in pool:
-                worker.pipe.close()
-                worker.process.terminate()
-            for worker in pool:
-                worker.process.join()
+            if done:
+                for worker in pool:
+                    worker.since = time.monotonic()
+                self._idle += pool
+            else:
+                _end(pool)
+
+    def _waiting(self) -> _Worker | None:
+        """A process that is done with an earlier step, if there is one that is sure to be there still."""
+        while self._idle:
+            worker = self._idle.pop()
+            if time.monotonic() - worker.since < ASKED and worker.process.is_alive():
+                return worker
+            _end([worker])
+        return None
 
 
 def cores() -> int:
@@ -66,14 +81,34 @@ def cores() -> int:
 
 @dataclass
 class _Worker:
-    """A process and what it is busy with: the number of a partition, None when it is idle."""
+    """A process and what it is busy with: the number of a partition, None when it is idle, and since when it is (``monotonic``)."""
 
     process: SpawnProcess
     pipe: Connection[Any, Any]
     busy: int | None = None
+    since: float = field(default_factory=time.monotonic)
 
 
-def _in_order(pool: Sequence[_Worker], partitions: Sequence[T], context: Context) -> Iterator[Any]:
+def _started() -> _Worker:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _end(pool: Sequence[_Worker]) -> None:
+    for worker in pool:
+        worker.pipe.close()
+        worker.process.terminate()
+    for worker in pool:
+        worker.process.join()
+
+
+def _in_order(
+    pool: Sequence[_Worker], work: Callable[[T], R], partitions: Sequence[T], context: Context
+) -> Iterator[Any]:
     done: dict[int, Any] = {}
     given = turn = 0
     while turn < len(partitions):
@@ -81,7 +116,7 @@ def _in_order(pool: Sequence[_Worker], partitions: Sequence[T], context: Context
             if worker.busy is None and given < min(len(partitions), turn + AHEAD * len(pool)):
                 worker.busy = given
                 try:
-                    worker.pipe.send(partitions[given])
+                    worker.pipe.send((work, partitions[given]))
                 except (BrokenPipeError, ConnectionResetError):
                     raise _died(worker, len(partitions), context) from None
                 given += 1
@@ -116,14 +151,17 @@ def _died(worker: _Worker, count: int, context: Context) -> FactoryError:
     )
 
 
-def _serve(pipe: Connection[Any, Any], work: Callable[[Any], Any]) -> None:
-    """A worker's life: take a partition, give its result, until the pipe is closed. Ctrl-C is the parent's affair."""
+def _serve(pipe: Connection[Any, Any]) -> None:
+    """A worker's life: take a partition, give its result, until the pipe is closed or nothing comes for long. Ctrl-C is the
+    parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in THREADS:  # read when the libraries are imported: the cores have a process each
         os.environ.setdefault(name, "1")
     while True:
         try:
-            partition = pipe.recv()
+            if not pipe.poll(WAITS):
+                return
+            work, partition = pipe.recv()
         except (EOFError, OSError):
             return
         try:
