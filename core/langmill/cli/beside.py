@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langmill.cli.arguments import give, say
-from langmill.cli.comparing import table, wrapped
+from langmill.cli.lines import table, wrapped
 from langmill.errors import MissingInput
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from langmill.cli.arguments import Json, Run, give, opened, say
+from langmill.cli.lines import table, wrapped
 from langmill.errors import MissingInput
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from langmill.scores.differing import Difference
     from langmill.scores.paired import Comparison
 
-WIDTH = 100
 LEGEND = (
     "A gain or a loss is p < 0.05 and an interval without 0. Of right and wrong p is McNemar's, exact; else of flipped signs. That of a "
     "language is corrected for the number of languages (Holm)."
@@ -78,7 +77,7 @@ class Match:
         }
 
     def lines(self) -> Iterator[str]:
-        """For people, at most WIDTH wide."""
+        """For people, at most ``WIDTH`` of `langmill.cli.lines` wide."""
         yield ""
         yield f"{self.name}"
         yield from wrapped(f"A: {self.labels[0]}", "  ", "     ")
@@ -244,20 +243,3 @@ def signed(kind: str, value: float) -> str:
     """A difference: of shares in points, of an ``exp`` in percent of the first."""
     text = shown(kind if kind == "mean" else "share", abs(value))
     return text if not text.strip("0.") else ("−" if value < 0 else "+") + text
-
-
-def wrapped(text: str, first: str, then: str) -> list[str]:
-    """Text in lines that are not too wide."""
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=then)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table, indented: the first and the last column to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    last = len(head) - 1
-    for row in (head, *rows):
-        cells = [
-            cell.ljust(width) if column in (0, last) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield ("    " + "  ".join(cells)).rstrip()

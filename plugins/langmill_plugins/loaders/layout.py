@@ -9,12 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from langmill.api import MissingInput, RecipeError
-
-if TYPE_CHECKING:
-    from .records import Entry
 
 FIRST = 1000  # records of a file among which a needed field must be
 FEW = 20  # a file of fewer records may lack a field that others of the source have
@@ -32,6 +29,16 @@ USUAL: tuple[tuple[str, ...], ...] = (
     ("id", "qid", "problem_id", "pairid", "pubid", "realidx", "idx"),
     ("language", "lang", "language_code"),
 )  # fmt: skip
+
+
+class Record(Protocol):
+    """Anything that carries what a format gave."""
+
+    @property
+    def value(self) -> Any: ...
+
+
+R = TypeVar("R", bound=Record)
 
 
 class Need(NamedTuple):
@@ -85,7 +92,7 @@ class Layout:
             needs, ""
         )  # needs not met in any file, with what to say of the first one
 
-    def checked(self, entries: Iterable[Entry], file: str) -> Iterator[Entry]:
+    def checked(self, entries: Iterable[R], file: str) -> Iterator[R]:
         """The records of a file, held back until each needed field was met once. Raises RecipeError when the first records
         all lack one; of a file with few records it waits for the others (``done``)."""
         lacking, held, records = self.needs, list[Any](), 0
