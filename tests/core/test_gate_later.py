@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.parrot import TRAINER
 
 from langmill.disk.store import RunFolder
 from langmill.disk.tables import rows_to_table
@@ -16,34 +17,6 @@ from langmill.report.cards import write_stage_card
 from langmill.rows import Chat, Origin, Row
 
 pytestmark = pytest.mark.usefixtures("packs_once")
-TRAINER = '''
-from langmill.api import Trainer, hookimpl, write_json
-
-
-class Parrot(Trainer):
-    """Leaves a word."""
-
-    def train(self, job):
-        folder = job.folder / "adapter"
-        folder.mkdir()
-        (folder / "word").write_text(str(len(list(job.rows("train")))))
-        write_json(job.folder / "result.json", {"base": {"name": self.base, "identity": "x", "demonstration": False}})
-        return folder
-
-    def open(self, adapter, context):
-        raise AssertionError
-
-    def exports(self):
-        return {"word": "The word"}
-
-    def export(self, kind, trained, folder, context):
-        return "Read it aloud."
-
-
-@hookimpl
-def register_trainers():
-    return {"parrot": Parrot}
-'''
 ROW = {
     "id": "valve",
     "language": "en",
