@@ -70,7 +70,8 @@ class Finder:
     def share(self, text: str) -> Share:
         """How many different keywords a text holds, and which share of its characters stands in one.
 
-        Both as published, on the text folded (NFKC, lower case); but a character that two keywords share counts once.
+        On the text folded (NFKC, lower case). Published are both, over all characters; here a character that two keywords share
+        counts once, and where words stand between blanks punctuation does not count.
         """
         plain = self._plain(text)
         found, covered, low = set(), 0, len(plain)
