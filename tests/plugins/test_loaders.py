@@ -367,9 +367,8 @@ def test_medmcqa_as_published_must_say_where_its_key_starts(tmp_path: Path) -> N
     rows, rejects = load(MedMCQA(path="set.jsonl", license="x", answers_from=1), tmp_path)
     assert [row.body for row in rows] == [Choice("q", ("w", "x", "y", "z"), (index,)) for index in (0, 3)]
     assert told(rejects) == [("b", "no_answer")]
-    rows, rejects = load(MedMCQA(path="set.jsonl", license="x", answers_from=0), tmp_path)
-    assert [row.body for row in rows] == [Choice("q", ("w", "x", "y", "z"), (1,))]
-    assert told(rejects) == [("b", "no_answer"), ("c", "bad_key")]
+    with pytest.raises(RecipeError, match="keys run from 1 to 4 of 4 options: type answers_from: 1"):
+        load(MedMCQA(path="set.jsonl", license="x", answers_from=0), tmp_path)
 
 
 def test_igakuqa_keys_that_are_no_key(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def table(**options: Any) -> Table:
         ({"question": "q", "A": "x", "B": "y", "answer": 1}, {"body": "choice", "options": ("A", "X")},
          "the field 'X'.* Type options: [A, B]"),
         ({"question": "q", "options": {"texts": []}, "answer": 1}, {"body": "choice", "options": "options.text"}, "'options.text'"),
-        ({"body": "t", "lang": "en"}, {"body": "text", "language": None}, "Type text: body; Type language: and the code of"),
+        ({"body": "t", "lang": "en"}, {"body": "text", "language": None}, "Type text: body; Type language_field: lang, or"),
         ({"zzz": "t"}, {"body": "text"}, "None of them looks like it: type text: and the field that holds it"),
     ],
 )  # fmt: skip
@@ -94,7 +94,7 @@ def test_a_small_file_may_lack_what_others_have(tmp_path: Path, order: str) -> N
     assert sorted(type(item).__name__ for item in found) == ["Reject"] * 19 + ["Row"]
     for name in "ab":
         lines(tmp_path / f"{name}.jsonl", [{"content": name}])
-    with pytest.raises(RecipeError, match=r"/a\.jsonl: the only record has not the field 'text'"):
+    with pytest.raises(RecipeError, match=r"/a\.jsonl: the only record lacks the field 'text'"):
         load(table(path=".", body="text"), tmp_path)
 
 

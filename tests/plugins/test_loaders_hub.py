@@ -159,8 +159,7 @@ def test_splits_come_from_the_names_of_files_and_other_columns_are_not_fetched(h
 def test_a_field_that_the_edition_does_not_have_is_told_with_those_it_has(hub: str, tmp_path: Path) -> None:
     told = read_from(hub, tmp_path, data_files="doctor/test-0.parquet", text="content")
     assert (
-        "sources.hub: owner/name/doctor/test-0.parquet@0123456789ab: the only record has not the field 'content'"
-        in told
+        "sources.hub: owner/name/doctor/test-0.parquet@0123456789ab: the only record lacks the field 'content'" in told
     )
     assert "Fields there: text, junk. Type text: text" in told
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from langmill.api import Choice, Field, Gives, Row, RowFault, SourceContext
 
@@ -13,6 +13,8 @@ from .reading import lines
 from .records import Entry, FileLoader, choice
 
 KEY = re.compile(r"(?:CORRECT ANSWER|BONNE RÉPONSE|RÉPONSE CORRECTE|RESPUESTA CORRECTA)\s*:\s*(\S+)")
+# What stands before a colon in capitals: the headings of a case. An abbreviation may do so, too.
+HEADING = re.compile(r"([A-ZÀ-Þ]+(?: [A-ZÀ-Þ]+)*)\s*:|(QUESTION TYPE)\b")
 OPENING = re.compile(r"(?:CLINICAL CASE|CAS CLINIQUE|CASO CLÍNICO)\s*:\s*")
 
 
@@ -24,6 +26,10 @@ class CasiMedicos(FileLoader):
 
     gives: ClassVar[Gives] = Gives(Choice, explained=True)
     suffixes: ClassVar[tuple[str, ...]] = (".tsv",)
+    layout: ClassVar[tuple[str, ...]] = (
+        "QUESTION TYPE",
+        "CORRECT ANSWER|BONNE RÉPONSE|RÉPONSE CORRECTE|RESPUESTA CORRECTA",
+    )
     languages: tuple[str, ...] = Field(("es", "en", "fr"), min_length=1, description="editions to read: es, en, fr")
 
     def mine(self, path: Path) -> bool:
@@ -36,25 +42,35 @@ class CasiMedicos(FileLoader):
         number, start = 0, 1
         case: list[str] = []
         fault: RowFault | None = None
+
+        def entry() -> Entry:
+            return Entry(
+                f"{language}.{path.stem}-{number}", f"{path.name}:{start}", fault or _headed(case), split, language
+            )
+
         for line, sentence in _sentences(path):
             if isinstance(sentence, str) and re.match(r"QUESTION TYPE\b", sentence):
                 if case or fault:
-                    yield Entry(
-                        f"{language}.{path.stem}-{number}", f"{path.name}:{start}", fault or case, split, language
-                    )
+                    yield entry()
                 number, start, case, fault = number + 1, line, [], None
             if isinstance(sentence, RowFault):
                 fault = sentence
             else:
                 case.append(sentence)
         if case or fault:
-            yield Entry(f"{language}.{path.stem}-{number}", f"{path.name}:{start}", fault or case, split, language)
+            yield entry()
 
     def row(self, entry: Entry, context: SourceContext) -> Row:
         """The item with the doctor's explanation."""
-        body = item_of(entry.value, entry.language)
+        body = item_of(entry.value[""], entry.language)
         family = f"casimedicos/{entry.record.removeprefix(f'{entry.language}.')}"
         return context.row(entry.record, entry.language, body, split=entry.split, family=family)
+
+
+def _headed(case: list[str]) -> dict[str, Any]:
+    """A case's sentences without a name, and its headings by theirs: a set that calls them otherwise is told as such."""
+    found = (HEADING.match(sentence) for sentence in case)
+    return {"": case, **{heading[1] or heading[2]: "" for heading in found if heading}}
 
 
 def _sentences(path: Path) -> Iterator[tuple[int, str | RowFault]]:

@@ -12,7 +12,8 @@ from pydantic import model_validator
 
 from langmill.api import Body, Chat, Field, Part, Row, RowFault, SourceContext, Split, Text
 
-from .layout import Need, find, outer
+from .keys import Keys
+from .layout import USUAL, Need, find, outer
 from .records import SPLIT_WORDS, Entry, choice, conversation, key_of, name_of, text_of
 
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
@@ -70,6 +71,8 @@ class Fields(Part):
     )
     text: str = Field("text", description="field of the running text (text)")
     title: str = Field("title", description="field with a heading, put above the text (text)")
+
+    _keys: Keys = Keys()
 
     @model_validator(mode="after")
     def _two_same_options(self) -> Self:
@@ -210,10 +213,17 @@ class Fields(Part):
             raise RowFault("needs_image", f"'{self.picture}' is not empty")
         labels, options = self._options(look)
         answer = look(self.answer)
-        if self.answers_from == "text":
-            answers = _texts(answer, options)
-        else:
-            answers = key_of(answer, labels) if self.answers_from is None else self._indices(answer, self.answers_from)
+        try:
+            if self.answers_from is None:
+                answers = key_of(answer, labels)
+            elif self.answers_from == "text":
+                answers = _texts(answer, options)
+            else:
+                answers = self._indices(answer, self.answers_from, len(options))
+        except RowFault as fault:
+            if fault.reason != "bad_key":
+                raise
+            raise RowFault("bad_key", fault.detail + self._way_out(answer, labels, options, look)) from None
         return choice(
             look(self.question),
             options,
@@ -221,6 +231,29 @@ class Fields(Part):
             explanation=look(self.explanation) if self.explanation else None,
             context=self._background(look),
         )
+
+    def _way_out(self, answer: Any, labels: list[str], options: list[Any], look: Look) -> str:
+        """What to type where an answer is no key of the kind that the recipe says, but one of another kind; or nothing."""
+        if self.answers_from != "text" and (found := _tried(_texts, answer, options)):
+            named = ", ".join(labels[index] for index in found)
+            keys = [name for name in USUAL[1] if name != self.answer and _tried(key_of, look(name), labels)]
+            other = f", or answer: {keys[0]}" if keys and self.answers_from is None else ""
+            return f". It is the words of option {named}: type answers_from: text{other}"
+        if self.answers_from is not None and _tried(key_of, answer, labels):
+            return ". It is the letter of an option: take answers_from out"
+        items = answer if isinstance(answer, list) else [answer]
+        if self.answers_from != 0 and self.answers_from != 1 and all(_index(item) is not None for item in items):
+            return (
+                ""
+                if labels[:1] == ["1"] or labels[:1] == ["0"]
+                else ". It is a number: type answers_from: 0 or answers_from: 1"
+            )
+        return ""
+
+    def told_of_ids(self, entry: Entry) -> str:
+        """Which field the id comes from; nothing where it is the record's place."""
+        own = isinstance(entry.value, dict) and self._look(entry.value)(self.id) is not None
+        return f" (ids come from the field '{self.id}'; id: names another one)" if own else ""
 
     def _options(self, look: Look) -> tuple[list[str], list[Any]]:
         """Labels and texts. A shorter item leaves its last columns empty; a hole in the middle is a fault, found later."""
@@ -238,14 +271,20 @@ class Fields(Part):
                 found = dict(list(found.items())[:-1])
             return list(found), list(found.values())
         if not isinstance(found, list):
-            raise RowFault("no_options", f"options are a {type(found).__name__}, expected a list or letter: text")
+            shown = f"the text '{found[:40]}'" if isinstance(found, str) else f"a {type(found).__name__}"
+            raise RowFault(
+                "no_options",
+                f"options are {shown}, expected a list or an object of letter: text. Options with a field each: options: [A, B, C, D]",
+            )
         while found and (found[-1] is None or found[-1] == ""):
             found = found[:-1]
         return [chr(ord("A") + index) for index in range(len(found))], found
 
-    def _indices(self, answer: Any, first: int) -> tuple[int, ...]:
+    def _indices(self, answer: Any, first: Literal[0, 1], options: int) -> tuple[int, ...]:
         if answer is None or answer == "" or answer == [] or answer != answer:  # NaN stands for a gap
             raise RowFault("no_answer", "the answer is empty")
+        if isinstance(answer, RowFault):
+            raise answer
         found = set()
         for item in (
             answer if isinstance(answer, list) else (answer,) if type(answer) is int else str(answer).split(",")
@@ -255,6 +294,7 @@ class Fields(Part):
                 raise RowFault("bad_key", f"the answer is '{item}', expected an index counted from {first}")
             if index == -1:  # how the hub writes that a record has no label
                 raise RowFault("no_answer", "the answer is -1, which stands for none")
+            self._keys.add(index, options, first)
             found.add(index - first)
         return tuple(sorted(found))
 
@@ -274,6 +314,14 @@ def _index(item: Any) -> int | None:
         return int(re.sub(r"\.0+$", "", str(item).strip()))
     except ValueError:
         return None
+
+
+def _tried(read: Callable[[Any, Any], tuple[int, ...]], answer: Any, options: Any) -> tuple[int, ...]:
+    """What another way of reading an answer gives; nothing where it can not."""
+    try:
+        return read(answer, options)
+    except RowFault:
+        return ()
 
 
 def _texts(answer: Any, options: list[Any]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from langmill.api import Context, Field, MissingInput, Reject, Row, Seen, Source
 
 from .fields import Fields
 from .formats.columnar import parquet_records
+from .keys import Keys
 from .layout import Layout
 from .records import Entry, FileLoader, split_told
 
@@ -52,10 +53,12 @@ class HuggingFace(Fields, FileLoader):
             )
         files = self._listed(context)
         seen, layout = Seen(), Layout(context.place, self.needs(), self.named(), several=len(files) > 1)
+        keys = self._keys = Keys()
         for path in files:
             place = f"{self.path}/{path}@{self.revision[:12]}"
             yield from self.rows_of(layout.checked(self.entries(path, context), place), seen, context)
         layout.done()
+        keys.done(context.place)
 
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
         """One a record of a file, named by file and number from 1 unless it has an id."""

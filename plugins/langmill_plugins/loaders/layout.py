@@ -87,7 +87,10 @@ class Layout:
     def __init__(self, place: str, needs: Sequence[Need], named: Sequence[Need], *, several: bool = False):
         self.place, self.needs, self.named, self.several = place, tuple(needs), tuple(named), several
         self.unmet = [*self.named]
+        self.asked = {name for need in (*self.needs, *self.named) for name in need.names}
         self.there: dict[str, None] = {}  # fields met, in their order
+        self.here: dict[str, None] = {}  # those of the file at hand
+        self.denied = set[Need]()  # needs of which a record said that it has not their field
         self.never: dict[Need, str] = dict.fromkeys(
             needs, ""
         )  # needs not met in any file, with what to say of the first one
@@ -96,6 +99,8 @@ class Layout:
         """The records of a file, held back until each needed field was met once. Raises RecipeError when the first records
         all lack one; of a file with few records it waits for the others (``done``)."""
         lacking, held, records = self.needs, list[Any](), 0
+        self.here = {}
+        self.denied.difference_update(self.needs)
         stream = iter(entries)
         broken: MissingInput | None = None
         while lacking and len(held) < FIRST:
@@ -110,14 +115,17 @@ class Layout:
             if isinstance(entry.value, dict):
                 records += 1
                 self._meet(entry.value)
-                lacking = tuple(need for need in lacking if not _met(entry.value, need))
+                lacking = tuple(self._lacking(entry.value, lacking))
         if records:
             for need in self.needs:
                 if need not in lacking:
                     self.never.pop(need, None)
+        lacking = tuple(need for need in lacking if need in self.denied)
         if lacking and records:
-            counted = "the only record has not" if records == 1 else f"none of the first {records:,} records has"
+            counted = "the only record lacks" if records == 1 else f"none of the first {records:,} records has"
             said = f"{file}: {counted} the field"
+            if records == 1 and (lies := _lies_inside(held, lacking)):
+                raise RecipeError(f"{self.place}: {file}: {lies}")
             if records >= FEW or not self.several:
                 raise RecipeError(self._told(lacking, said))
             self.never.update((need, self._told(lacking, said)) for need in lacking if self.never.get(need) == "")
@@ -138,43 +146,61 @@ class Layout:
         names."""
         if told := next(filter(None, self.never.values()), ""):
             raise RecipeError(told)
-        if self.unmet and self.there:
-            need = self.unmet[0]
+        if need := next((need for need in self.unmet if need in self.denied), None):
             raise RecipeError(
                 f"{self.place}.{need.option}: no record has the field '{need.names[0]}'. Fields there: {_listed(self.there)}. "
-                f"{self._advice(need)}{'' if need.option == 'options' else f', or take {need.option} out'}"
+                f"{self._advice(need, self.there)}{'' if need.option == 'options' else f', or take {need.option} out'}"
             )
 
     def _meet(self, value: dict[str, Any]) -> None:
+        if len(self.here) < FIELDS:
+            self.here.update(dict.fromkeys(self._names(value)))
         if len(self.there) < FIELDS:
-            for name in value:
-                self.there.setdefault(str(name))
+            self.there.update(self.here)
         if self.unmet:
-            self.unmet = [need for need in self.unmet if not _met(value, need)]
+            self.unmet = self._lacking(value, self.unmet)
+
+    def _names(self, value: dict[str, Any], before: str = "") -> Iterator[str]:
+        """An object's fields; where a field that is asked for lies inside of one, those inside, as the recipe names them."""
+        for key, inner in value.items():
+            name = f"{before}{key}"
+            if inner and isinstance(inner, dict) and any(asked.startswith(f"{name}.") for asked in self.asked):
+                yield from self._names(inner, f"{name}.")
+            else:
+                yield name
+
+    def _lacking(self, value: dict[str, Any], needs: Iterable[Need]) -> list[Need]:
+        """The needs that a record does not meet. Whether it lacks the field is noted: a null says nothing of what would lie inside."""
+        lacking = [need for need in needs if not any(_has(value, name) for name in need.names)]
+        self.denied.update(need for need in lacking if all(_has(value, name) is False for name in need.names))
+        return lacking
 
     def whole(self, document: dict[str, Any], file: str) -> None:
         """A file that is one document, and no list of records. Raises RecipeError when it lacks a field."""
+        self.here = {}
         self._meet(document)
-        if lacking := [need for need in self.needs if not _met(document, need)]:
+        if lacking := self._lacking(document, self.needs):
             raise RecipeError(self._told(lacking, f"{file}: has no"))
 
     def _told(self, lacking: Sequence[Need], found: str) -> str:
         fields = "; ".join(" or ".join(f"'{name}'" for name in need.names) for need in lacking)
-        start = f"{self.place}: {found} {fields}. Fields there: {_listed(self.there)}. "
+        start = f"{self.place}: {found} {fields}. Fields there: {_listed(self.here)}. "
         if lacking[0].option:
             leave = ". If only this file is without it, narrow path:" if self.several else ""
-            return f"{start}{'; '.join(dict.fromkeys(self._advice(need) for need in lacking))}{leave}"
-        near = [(need.names[0], self._nearest(need)) for need in lacking]
+            return f"{start}{'; '.join(dict.fromkeys(self._advice(need, self.here) for need in lacking))}{leave}"
+        near = [(need.names[0], self._nearest(need, self.here)) for need in lacking]
         hints = "".join(f"The nearest to '{name}' is '{found}'. " for name, found in near if found)
         return (
             f"{start}{hints}This is not the layout that the loader knows: if the set was published anew, read it with use: table and "
             "say which field holds what (recipes/hub.md has examples); if this is another set's file, narrow path:"
         )
 
-    def _advice(self, need: Need) -> str:
+    def _advice(self, need: Need, there: Iterable[str]) -> str:
         if need.option == "language_field":
-            return "Type language: and the code of the set's language, such as en"
-        found = self._nearest(need)
+            field = next((name for name in there if name.casefold() in USUAL[-1]), "")
+            typed = f"Type language_field: {field}, or language:" if field else "Type language:"
+            return f"{typed} and the code of the set's language, such as en"
+        found = self._nearest(need, there)
         if found and need.option in ("question", "answer") and found in USUAL[3]:
             return f"Type messages: {found}"
         if found:
@@ -183,16 +209,19 @@ class Layout:
             return "Type options: and the fields that hold them"
         return f"None of them looks like it: type {need.option}: and the field that holds it"
 
-    def _nearest(self, need: Need) -> str:
+    def _nearest(self, need: Need, there: Iterable[str]) -> str:
         """A field that may be meant, empty when none is near."""
         others = [
             other for other in (*self.needs, *self.named) if other.option != "options" or need.option != "options"
         ]
-        taken = {name for other in others for name in other.names if name in self.there}
-        free = [name for name in self.there if name and name not in taken]
+        taken = {name for other in others for name in other.names}
+        free = [name for name in there if name and name not in taken]
         if need.option == "options" and (columns := _lettered(free)):
             return f"[{', '.join(columns)}]"
         folded = {name.casefold(): name for name in reversed(free)}
+        typed = [name.casefold() for name in need.names if name != need.option]
+        if slips := [slip for name in typed for slip in difflib.get_close_matches(name, folded, 1, 0.8)]:
+            return folded[slips[0]]
         for name in (need.option, *need.names):
             known = next((group for group in USUAL if name.casefold() in group), ())
             for other in (name.casefold(), *known):
@@ -202,8 +231,33 @@ class Layout:
         return folded[spelt[0]] if spelt else ""
 
 
-def _met(value: dict[str, Any], need: Need) -> bool:
-    return any(find(value, name, MISSING) is not MISSING for name in need.names)
+def _has(value: Any, name: str) -> bool | None:
+    """Whether an object has a field; None where that can not be told, since a null is where it would lie."""
+    if not isinstance(value, dict) or name in value:
+        return isinstance(value, dict)
+    head = outer(name, value)
+    if head == name:
+        return False
+    inner, rest = value[head], name[len(head) + 1 :]
+    if isinstance(inner, list):
+        return find(value, name, MISSING) is not MISSING
+    return None if inner is None else _has(inner, rest)
+
+
+def _lies_inside(entries: Sequence[Record], lacking: Sequence[Need]) -> str:
+    """What to say of a file whose only record is a wrapping: the records are a list inside of it."""
+    value = next(entry.value for entry in entries if isinstance(entry.value, dict))
+    for name, inner in value.items():
+        first = inner[0] if inner and isinstance(inner, list) else None
+        if isinstance(first, dict) and all(any(_has(first, field) for field in need.names) for need in lacking):
+            return inside(str(name), len(inner))
+    return ""
+
+
+def inside(name: str, count: int) -> str:
+    """What to say of records that lie inside of a document's field."""
+    name = name[:40]
+    return f"the records lie inside '{name}' ({count:,} in a list): save that list as a file of its own (jq .{name} in > out)"
 
 
 def _listed(names: Iterable[str]) -> str:

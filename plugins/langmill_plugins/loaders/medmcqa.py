@@ -60,4 +60,5 @@ class MedMCQA(FileLoader):
         if isinstance(key, bool) or not isinstance(key, int):
             raise RowFault("bad_key", f"cop is '{key}', expected a number")
         options = [get(value, name) for name in ("opa", "opb", "opc", "opd")]
+        self._keys.add(key, len(options), self.answers_from)
         return choice(get(value, "question"), options, (key - self.answers_from,), explanation=get(value, "exp"))

@@ -21,6 +21,7 @@ from langmill.api import MissingInput, RowFault
 LINE = 10_000_000  # bytes: no record of a text set comes near it
 WHOLE = 512_000_000  # bytes of a document that has to be in memory whole
 DEPTH = 100  # nested XML elements
+PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst")  # what a file's name may go on with; the first is read where it says so
 ELEMENTS = 10_000_000  # XML elements: each takes some hundred bytes of memory, however short it is written
 
 
@@ -73,15 +74,28 @@ def lines(path: Path) -> Iterator[tuple[int, str | RowFault]]:
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                yield number, RowFault("not_utf8", f"byte {error.start + 1} of the line is not UTF-8")
+                detail = f"byte {error.start + 1} of the line is not UTF-8: {as_utf8(line)}"
+                yield number, RowFault("not_utf8", detail)
+
+
+def as_utf8(data: bytes) -> str:
+    """What to do with a file of another encoding. Which one it is, only UTF-16 tells; the others are named for people to choose."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it is UTF-16: save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 in > out"
+    return (
+        "save the file as UTF-8, or: iconv -f GB18030 -t UTF-8 in > out (or WINDOWS-1252, WINDOWS-1251, SHIFT_JIS, EUC-KR: "
+        "what it was written in)"
+    )
 
 
 def parsed(text: str | bytes) -> Any:
-    """JSON. Raises RowFault broken_json or too_deep."""
+    """JSON. Raises RowFault broken_json or too_deep; of bytes UnicodeDecodeError, too."""
     try:
         return json.loads(text)
     except RecursionError:
         raise RowFault("too_deep", "nested too deeply") from None
+    except UnicodeDecodeError:  # of a whole file, which its reader tells
+        raise
     except ValueError as error:
         raise RowFault("broken_json", str(error)) from None
 
@@ -104,8 +118,11 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def json_document(path: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
     """A whole JSON file that must be a list or an object. Raises MissingInput, naming the file, when it is neither."""
+    data = whole(path).removeprefix(b"\xef\xbb\xbf")
     try:
-        value = parsed(whole(path).removeprefix(b"\xef\xbb\xbf"))
+        value = parsed(data)
+    except UnicodeDecodeError as error:
+        raise MissingInput(f"{path}: byte {error.start + 1:,} is not UTF-8: {as_utf8(data)}") from None
     except RowFault as fault:
         raise MissingInput(f"{path}: is not JSON: {fault.detail}. Fetch the file again") from None
     if not isinstance(value, kind):

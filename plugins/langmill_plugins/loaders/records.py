@@ -29,7 +29,9 @@ from langmill.api import (
     Split,
 )
 
+from .keys import Keys
 from .layout import Layout, Need
+from .reading import PACKED, ending
 
 SPLIT_WORDS: Mapping[str, Split] = {
     "train": "train",
@@ -61,17 +63,59 @@ class FileLoader(Loader):
     layout: ClassVar[tuple[str, ...]] = ()
     """The fields of the set's records without which none can become a row; ``a|b`` where either will do."""
     _named: tuple[Path | None, str] = (None, "")
+    _keys: Keys = Keys()
 
     def files(self, context: Context) -> list[Path]:
-        """The source's files; of a folder those that the format can be."""
-        found = super().files(context)
+        """The source's files; of a folder those that the format can be. Raises MissingInput if none; a packed file in their
+        place is named."""
+        try:
+            found = super().files(context)
+        except MissingInput as fault:
+            raise MissingInput(f"{fault}{self._packed_told(context)}") from None
         if context.path(self.path).is_dir():
             found = [path for path in found if self.mine(path)]
         if not found:
             raise MissingInput(
                 f"{context.place}.path: no file of this set ({', '.join(self.suffixes)}) below '{self.path}'"
+                f"{self._packed_told(context)}"
             )
         return found
+
+    def _packed_told(self, context: Context) -> str:
+        """A packed file where none was found, and what to do with it; empty when there is none."""
+        path = context.path(self.path)
+        if path.is_dir():
+            beside = [item for item in sorted(path.rglob("*")) if item.suffix.lower() in PACKED]
+        else:
+            beside = [item for item in self._beside(context) if item.is_file()]
+        if not beside:
+            return ""
+        found = beside[0]
+        read = not path.is_dir() and self.mine(found)
+        return f". {found.name} is there: {f'type path: {self.path}{found.suffix}' if read else 'unpack it'}"
+
+    def _beside(self, context: Context) -> list[Path]:
+        """What lies where the source's files are, or would, under a packed file's name or as a link to nothing."""
+        path, root, pattern = context.path(self.path), self.root(context), self._pattern()
+        if pattern:
+            names = [pattern, *(pattern + suffix for suffix in PACKED if not pattern.endswith("**"))]
+            found = [item for name in names for item in root.glob(name)]
+        else:
+            found = [*path.rglob("*")] if path.is_dir() else [path.with_name(path.name + suffix) for suffix in PACKED]
+        dangling = [item for item in found if item.is_symlink() and not item.exists()]
+        return sorted({*dangling, *(item for item in found if item.suffix.lower() in PACKED)})
+
+    def _left_out(self, files: Sequence[Path], context: Context) -> Iterator[tuple[Path, str, str]]:
+        """Files that lie among the source's and can not be read, with reason and detail: packed ones, and links to nothing."""
+        pattern = self._pattern()
+        for path in self._beside(context) if self.root(context).is_dir() else ():
+            plain = path.with_suffix("")
+            if not path.exists():
+                if pattern or self.mine(path):
+                    yield path, "unreadable_file", "is a link to a file that is not there"
+            elif path not in files and not plain.exists() and (pattern or (self.mine(plain) and not self.mine(path))):
+                either = ", or let path: match it" if self.mine(path) else ""
+                yield path, "packed_file", f"is packed and not read: unpack it{either}"
 
     def mine(self, path: Path) -> bool:
         """Whether a file found in the source's folder belongs to the set."""
@@ -95,6 +139,7 @@ class FileLoader(Loader):
         RecipeError when no record has a field that is needed."""
         files = list(filter(self.holds_records, self.files(context)))
         seen, layout = Seen(), Layout(context.place, self.needs(), self.named(), several=len(files) > 1)
+        keys = self._keys = Keys()
         broken: MissingInput | None = None
         for path in files:
             before = len(seen)
@@ -105,13 +150,18 @@ class FileLoader(Loader):
                 yield self._unread(path, "unreadable_file", str(fault).replace(str(path), path.name), context)
             else:
                 if len(seen) == before:
-                    yield self._unread(path, "no_records", f"{path.name}: holds no record", context)
+                    names = ending(path) in (".csv", ".tsv", ".xlsx") and path.stat().st_size
+                    only = ", only the names of its columns" if names else ""
+                    yield self._unread(path, "no_records", f"{path.name}: holds no record{only}", context)
         if broken and not seen:
             raise broken
         layout.done()
+        keys.done(context.place)
+        for path, reason, detail in self._left_out(files, context):
+            yield self._unread(path, reason, f"{path.name}: {detail}", context)
 
     def _unread(self, path: Path, reason: str, detail: str, context: SourceContext) -> Reject:
-        return context.reject(".".join(self.parts(path, context)), reason, detail[:500])
+        return context.reject(".".join(self.parts(path, context)), reason, _plain(detail[:500]))
 
     def rows_of(self, entries: Iterator[Entry], seen: Seen, context: SourceContext) -> Iterator[Row | Reject]:
         """The rows and rejects of records; ``seen`` are the names met so far in the source, and grows."""
@@ -124,18 +174,22 @@ class FileLoader(Loader):
                 if isinstance(entry.value, RowFault):
                     raise entry.value
                 if again > 1:
-                    raise RowFault("duplicate_id", f"'{entry.record}' was there before")
+                    raise RowFault("duplicate_id", f"'{entry.record}' was there before{self.told_of_ids(entry)}")
                 yield self.row(entry, context)
             except RowFault as fault:
                 detail = f"{entry.place}: {fault.detail}" if fault.detail else entry.place
                 yield context.reject(
                     record,
                     fault.reason,
-                    detail[:500],
+                    _plain(detail[:500]),
                     excerpt=excerpt(entry.value),
                     language=entry.language,
                     split=entry.split,
                 )
+
+    def told_of_ids(self, entry: Entry) -> str:
+        """What to say of a second record of one id: where the id comes from, if the recipe can change that."""
+        return ""
 
     @abstractmethod
     def entries(self, path: Path, context: SourceContext) -> Iterator[Entry]:
@@ -179,7 +233,12 @@ def excerpt(value: Any) -> str:
         text = value if isinstance(value, str) else str(value)
     except RecursionError:
         return ""
-    return text[:200].encode("utf-8", "replace").decode("utf-8")
+    return _plain(text[:200])
+
+
+def _plain(text: str) -> str:
+    """Text that is fit to be written as UTF-8, whatever a file held."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def name_of(value: Any) -> str:
@@ -193,6 +252,8 @@ def text_of(value: Any, name: str, *, optional: bool = False) -> str:
     """A cell as text, stripped. Raises RowFault: ``no_NAME`` when it is empty, wrong_type, broken_text."""
     if value is None and optional:
         return ""
+    if isinstance(value, RowFault):  # a cell of a spreadsheet that can not be read
+        raise RowFault(value.reason, f"{name} is {value.detail}")
     if isinstance(value, float) and not math.isfinite(value):
         value = None
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
@@ -221,21 +282,22 @@ def key_of(value: Any, labels: Sequence[str]) -> tuple[int, ...]:
     bad_key when a letter names no option.
     """
     words = [str(item) for item in value] if isinstance(value, list | tuple) else [text_of(value, "answer")]
+    told = " ".join(words).strip()[:80]  # as it was written, for people
     text = unicodedata.normalize("NFKC", " ".join(words)).strip().casefold()
     if text in ("", "nan", "none", "null"):
-        raise RowFault("no_answer", f"the answer is '{text}'")
+        raise RowFault("no_answer", f"the answer is '{told}'")
     if re.search(r"\b(or|ou|oder|или|либо)\b|または|又は|或", text):
-        raise RowFault("ambiguous_key", f"the answer is '{text}'")
+        raise RowFault("ambiguous_key", f"the answer is '{told}'")
     known = {unicodedata.normalize("NFKC", label).casefold(): index for index, label in enumerate(labels)}
     found: set[int] = set()
     for word in re.split(r"[\s,;/、·&+]+", text):
         letters = [word] if word in known else list(word)
         for letter in letters:
             if letter not in known:
-                raise RowFault("bad_key", f"the answer is '{text}', possible: {', '.join(labels)}")
+                raise RowFault("bad_key", f"the answer is '{told}', possible: {', '.join(labels)}")
             found.add(known[letter])
     if not found:
-        raise RowFault("no_answer", f"the answer is '{text}'")
+        raise RowFault("no_answer", f"the answer is '{told}'")
     return tuple(sorted(found))
 
 

@@ -47,9 +47,10 @@ class Table(Fields, FileLoader):
         endings = {ending(path) for path in found}
         for path in found:
             if not self.mine(path):
+                old = ". Save it as .xlsx" if ending(path) == ".xls" else ""
                 raise RecipeError(
-                    f"{context.place}.path: '{path.name}' is of no format that the loader table reads: "
-                    f"{', '.join(self.suffixes)}; the text formats also as .gz"
+                    f"{context.place}.path: '{path.name}': the loader table reads {', '.join(self.suffixes)}, the first four also "
+                    f"as .gz{old}"
                 )
         for option, fitting in FOR.items():
             if getattr(self, option) and not endings & set(fitting):

@@ -57,7 +57,9 @@ def csv_rows(path: Path, delimiter: str, header: tuple[str, ...]) -> Iterator[tu
                     f"use: table reads it with delimiter: {json.dumps(others[0])}"
                 )
             if twice := [name for name in names if name and names.count(name) > 1]:
-                raise MissingInput(f"{path}:{first}: two columns are named '{twice[0]}'")
+                raise MissingInput(
+                    f"{path}:{first}: two columns are named '{twice[0]}': rename one of them in the file"
+                )
         elif len(cells) != len(names):
             yield first, RowFault("broken_line", f"{len(cells)} cells, expected {len(names)}")
         else:

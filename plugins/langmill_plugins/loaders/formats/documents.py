@@ -6,12 +6,14 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from langmill.api import MissingInput, RowFault
-from langmill_plugins.loaders.reading import LINE, json_lines, lines, opened, parsed, readable
+from langmill_plugins.loaders.layout import FEW, inside
+from langmill_plugins.loaders.reading import LINE, as_utf8, json_lines, lines, opened, parsed, readable
 
 # A record: its number, its own name where the file is keyed by name, how people find it, and what it is or its fault.
 Item = tuple[int, str, str, Any]
@@ -28,20 +30,46 @@ def json_records(path: Path) -> Iterator[Item]:
     if _a_line_each(path):
         yield from line_records(path)
         return
-    number = 0
-    for number, (key, value) in enumerate(_members(path), start=1):
+    members = _members(path)
+    for number, (key, value) in enumerate(members, start=1):
         if key is None:
             yield number, "", f"{path.name}, item {number}", value
         elif isinstance(value, dict):
             yield number, key, f"{path.name}, {key[:80]}", value
         elif number == 1:
-            raise MissingInput(
-                f"{path}: is one object, whose '{key[:40]}' is a {type(value).__name__}; expected a list of records, an object of "
-                "records keyed by id, or a record a line. A set in a layout of its own may have a loader: see factory plugins"
-            )
+            raise MissingInput(f"{path}: {_no_records(key, value, members)}")
         else:
             fault = RowFault("wrong_type", f"the value is a {type(value).__name__}, expected an object")
             yield number, key, f"{path.name}, {key[:80]}", fault
+
+
+def _no_records(key: str, value: Any, members: Iterator[tuple[str | None, Any]]) -> str:
+    """What to say of an object that is not made of records: where in it they lie."""
+    found = {key: value}
+    with suppress(MissingInput):  # what breaks off later has been looked at as far as it goes
+        found.update((str(name), inner) for name, inner in islice(members, FEW))
+    for name, inner in found.items():
+        if inner and isinstance(inner, list) and all(isinstance(item, dict) for item in inner):
+            return inside(name, len(inner))
+    if _columns(found):
+        return (
+            f"holds a list for each field ({', '.join(name[:40] for name in found)}), expected an object for each record: "
+            'write [{"question": …, "answer": …}, …] into a file of its own'
+        )
+    return (
+        f"is one object, whose '{key[:40]}' is a {type(value).__name__}; expected a list of records, an object of "
+        "records keyed by id, or a record a line. A set in a layout of its own may have a loader: see factory plugins"
+    )
+
+
+def _columns(found: dict[str, Any]) -> bool:
+    """Whether an object's fields are columns: lists of cells, all of one length."""
+    lists = [
+        inner
+        for inner in found.values()
+        if isinstance(inner, list) and not any(isinstance(item, dict | list) for item in inner)
+    ]
+    return len(lists) == len(found) > 1 and len({len(inner) for inner in lists}) == 1
 
 
 def line_records(path: Path) -> Iterator[Item]:
@@ -79,7 +107,7 @@ def _members(path: Path) -> Iterator[tuple[str | None, Any]]:
                 if text.sign():
                     raise text.broken("more after its end")
             except UnicodeDecodeError as error:
-                raise text.broken(str(error)) from None
+                raise MissingInput(f"{path}: is not UTF-8 ({error.reason}): {as_utf8(error.object)}") from None
 
 
 class _Text:
@@ -145,7 +173,7 @@ def _a_line_each(path: Path) -> bool:
     first = list(islice((line for _, line in lines(path) if isinstance(line, RowFault) or line.strip()), 2))
     found = [_object(line) for line in first]
     if len(first) == 1 and found[0] is not None:
-        return not all(isinstance(value, dict) for value in found[0].values())
+        return not (_columns(found[0]) or all(isinstance(value, dict) for value in found[0].values()))
     return any(value is not None for value in found) and not str(first[0]).lstrip().startswith("[")
 
 
