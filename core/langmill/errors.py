@@ -4,6 +4,7 @@
     ├── RecipeError              the recipe or the command is wrong: holds every fault found, exit code 2
     ├── MissingInput             a source, a model or a package is not there, exit code 2
     ├── BudgetReached            the cap on money was met; what is done is kept, exit code 3
+    ├── NothingRead              no record of a source became a row, exit code 4
     ├── ProviderDown             a provider refused for good (key, quota, unknown model), exit code 1
     └── RowFault                 one row could not be made: ``reason`` is a countable word, ``detail`` is for people
 
@@ -58,6 +59,12 @@ class BudgetReached(FactoryError):
     """The next call could cost more than is left."""
 
     exit_code = 3
+
+
+class NothingRead(FactoryError):
+    """A source has records, and none of them became a row."""
+
+    exit_code = 4  # as a run that rejects more than its recipe allows
 
 
 class ProviderDown(FactoryError):

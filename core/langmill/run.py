@@ -25,7 +25,7 @@ from langmill.licensing.carried import learning
 from langmill.licensing.gate import refuse, refuse_rows
 from langmill.looking import look_before, refuse_unable
 from langmill.pipeline.dataset import Pipeline
-from langmill.pipeline.expected import held_against
+from langmill.pipeline.expected import held_against, refuse_empty
 from langmill.pipeline.segments import Loaded, Workshop
 from langmill.plan.prices import frozen, plain
 from langmill.plan.retries import try_again
@@ -59,7 +59,8 @@ def run(assembly: Assembly, store: RunFolder, request: Request, report: Report) 
     """Do what the recipe says; returns the exit code: 0 done, 4 finished with more rejects than the recipe allows.
 
     Raises MissingInput before anything is written when a source is absent, or something that training needs; RecipeError when
-    a licence forbids what the recipe does, or the folder holds something else; BudgetReached when the cap is met.
+    a licence forbids what the recipe does, or the folder holds something else; NothingRead before any call when no record of a source
+    became a row; BudgetReached when the cap is met.
     """
     if request.only is None:
         refuse(assembly)
@@ -196,6 +197,7 @@ async def _make_data(assembly: Assembly, store: RunFolder, request: Request, rep
         signal.signal(signal.SIGINT, signal.default_int_handler)  # not the loop's, which would wait for the step to end
         async with engine:
             sources: dict[str, Loaded] = pipeline.load(_used_sources(assembly))
+            refuse_empty(list(sources.values()), lambda text: report({"event": "note", "text": text}))
             for plan in assembly.datasets.values():
                 await pipeline.make(plan, sources)
                 store.log("dataset", name=plan.name)

@@ -5,7 +5,6 @@ of seven languages, which stand for what a stage of knowledge or a corpus is mad
 
 two         the open questions in one stage, the marked items in the next one
 one         all rows in one stage, drawn by priority: the open questions early, the marked items late
-text        (not with --quick) the open questions as running text in one stage, the marked items in the next one
 drawn       (not with --quick) the rows of `one` with labels drawn anew: the mark says nothing of them
 
 Each way reads the same number of tokens, to within an example. What it has learnt is asked as in the control; what it has
@@ -30,6 +29,7 @@ from langmill.api import Context
 from langmill.scores.paired import Comparison, compared
 from langmill_plugins.trainers.weights.base_model import find_base, load_tokenizer
 
+ENDS = ("two", "one")
 PROVED, APART = 0.90, 0.02  # share right over all; share by which the tokens of two ways may differ
 KINDS = ("marked", "shuffled")
 RECIPE = """\
@@ -38,7 +38,6 @@ languages: [{languages}]
 purpose: research
 sources:
   open_rows: {{use: table, path: open.jsonl, body: chat, license: unknown}}
-  open_texts: {{use: table, path: texts.jsonl, body: text, license: unknown}}
   marked_rows: {{use: table, path: marked.train.jsonl, body: chat, license: unknown}}
   shuffled_rows: {{use: table, path: shuffled.train.jsonl, body: chat, license: unknown}}
   marked_items: {{use: table, path: marked.test.jsonl, body: choice, answers_from: 0, license: unknown}}
@@ -48,7 +47,6 @@ datasets:
   shuffled_exams: {{from: [shuffled_items]}}
   talk: {{from: [open_rows]}}
   open: {{from: [talk], steps: [{{use: decontaminate}}]}}
-  texts: {{from: [open_texts], steps: [{{use: decontaminate}}]}}
   marked: {{from: [marked_rows], steps: [{{use: decontaminate}}]}}
   shuffled: {{from: [shuffled_rows], steps: [{{use: decontaminate}}]}}
   together: {{from: [open, marked], steps: [{{use: decontaminate}}]}}
@@ -68,7 +66,7 @@ eval:
 @dataclass(frozen=True)
 class Size:
     """Marked items of each language to learn from and to be asked; open questions to learn from and to be held out; tokens of the
-    first and of the second half of a way; the ways; the languages, all of which the base's tokenizer writes in about a token a word
+    first and of the second half of a way; the languages, all of which the base's tokenizer writes in about a token a word
     where there is little time."""
 
     train: int
@@ -76,13 +74,12 @@ class Size:
     open: int
     held_out: int
     tokens: tuple[int, int]
-    ends: tuple[str, ...]
     languages: tuple[str, ...] = LANGUAGES
 
 
 SIZES = {
-    True: Size(30, 20, 12, 4, (2_000, 6_000), ("two", "one"), ("en", "fr", "es")),
-    False: Size(20, 40, 20, 6, (10_000, 24_000), ("two", "one", "text")),
+    True: Size(30, 20, 12, 4, (2_000, 6_000), ("en", "fr", "es")),
+    False: Size(20, 20, 14, 4, (7_000, 20_000)),
 }
 
 
@@ -116,8 +113,6 @@ def _recipe(size: Size, quick: bool) -> str:
     ]
     if not quick:
         stages += [
-            f"{{name: corpus, data: texts, start: base, tokens: {first}, {how}}}",
-            f"{{name: text, data: marked, start: corpus, tokens: {second}, {how}}}",
             f"{{name: drawn, data: drawn, start: base, tokens: {first + second}, {weights}, {how}}}",
         ]
     asked = "{use: choice_accuracy, name: drawn, data: shuffled_exams, models: [base, drawn], ask: [text]}"
@@ -125,7 +120,7 @@ def _recipe(size: Size, quick: bool) -> str:
         base=BASE,
         languages=", ".join(size.languages),
         stages="\n".join(f"    - {stage}" for stage in stages),
-        ends=", ".join(size.ends),
+        ends=", ".join(ENDS),
         more="" if quick else f"  - {asked}\n",
     )
 
@@ -139,8 +134,6 @@ def _write(work: Path, data: Path, size: Size) -> dict[str, dict[str, Any]]:
 
     amount = Amount(size.open, size.held_out, 256, shortest=True)
     counts = {"open": write_rows(work, data, amount, count, size.languages)["open"]}
-    talks = [json.loads(line) for line in (work / "open.jsonl").read_text("utf-8").splitlines()]
-    write_lines(work / "texts.jsonl", [_text(record) for record in talks if record["split"] == "train"])
     lines: dict[str, list[dict[str, Any]]] = {f"{kind}.{split}": [] for kind in KINDS for split in ("train", "test")}
     counts["marked"] = {"train": {}, "test": {}}
     for language in size.languages:
@@ -155,16 +148,10 @@ def _write(work: Path, data: Path, size: Size) -> dict[str, dict[str, Any]]:
     return counts
 
 
-def _text(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A question and its answer as running text."""
-    known = {name: record[name] for name in ("id", "family", "language", "split")}
-    return {**known, "text": f"{record['question']}\n{record['answer']}"}
-
-
 def _taken(section: Section, work: Path, size: Size, quick: bool) -> dict[str, int]:
     """What each way took; its tokens."""
-    chains = {"two": ("knowledge", "two"), "one": ("one",), "text": ("corpus", "text"), "drawn": ("drawn",)}
-    asked = [*size.ends, *([] if quick else ["drawn"])]
+    chains = {"two": ("knowledge", "two"), "one": ("one",), "drawn": ("drawn",)}
+    asked = [*ENDS, *([] if quick else ["drawn"])]
     told = {
         end: [json.loads((work / f"run/train/{stage}/result.json").read_text("utf-8")) for stage in chains[end]]
         for end in asked
@@ -205,7 +192,7 @@ def _between(first: Mapping[str, Any], second: Mapping[str, Any], metric: str) -
 
 def _told(section: Section, work: Path, size: Size) -> None:
     """The scores by language, the ways against the base and against each other, and perplexities of open questions."""
-    marked = {model: _facts(work, "marked", model) for model in ("base", *size.ends)}
+    marked = {model: _facts(work, "marked", model) for model in ("base", *ENDS)}
     by_language = {
         model: {one["language"]: one for one in facts["scores"] if one["metric"] == "text"}
         for model, facts in marked.items()
@@ -223,9 +210,8 @@ def _told(section: Section, work: Path, size: Size) -> None:
             for code in (*size.languages, "all")
         ],
     )  # fmt: skip
-    talks = {model: _facts(work, "open", model) for model in ("base", *size.ends)}
-    pairs = [("base", end) for end in size.ends]
-    pairs += [(one, other) for at, one in enumerate(size.ends) for other in size.ends[at + 1 :]]
+    talks = {model: _facts(work, "open", model) for model in ("base", *ENDS)}
+    pairs = [*(("base", end) for end in ENDS), ENDS]
     lines, kept = [], []
     for first, second in pairs:
         for name, metric, facts in (("marked", "text", marked), ("open", "perplexity", talks)):
@@ -238,7 +224,7 @@ def _told(section: Section, work: Path, size: Size) -> None:
     section.lines.append("over all languages, the same rows (a difference in perplexity is a share of the first)")
     section.table(("pair", "figure", "n", "first", "second", "apart", "low", "high", "p", "verdict"), lines)
     section.figures |= {"marked": {model: facts["scores"] for model, facts in marked.items()}, "compared": kept}
-    for end in size.ends:
+    for end in ENDS:
         section.goal(f"share right over all, {end}", _over_all(marked[end], "text")["accuracy"], ">=", PROVED)
         gain = _between(marked["base"], marked[end], "text").verdict == "gain"
         section.goal(f"a gain on the base, {end}", int(gain), "==", 1)

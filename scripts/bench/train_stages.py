@@ -29,7 +29,7 @@ BASE = "local/smollm2-135m-instruct"
 ENOUGH = 4  # dev rows of a language from which on its loss must fall
 CLOSE = 100  # millionths by which losses may differ where the order of sums alone differs
 ANSWER_TOKENS = 40  # of an answer that is kept for reading
-PATIENCE = 3600.0  # seconds until a run counts as hanging
+PATIENCE = 7200.0  # seconds until a run counts as hanging
 
 
 @dataclass(frozen=True)

@@ -459,7 +459,10 @@ def test_the_data_folder_comes_from_the_recipe_or_the_environment(
     assert len(made.absent()) == 1
     monkeypatch.setenv("FACTORY_DATA", str(sets / "exams.txt"))
     (fault,) = faults(recipe)
-    assert str(fault).startswith("FACTORY_DATA: there is no folder ")
+    assert str(fault).startswith(
+        f"FACTORY_DATA: there is no folder {sets / 'exams.txt'}: name the folder that holds the public sets"
+    )
+    assert "mkdir -p" in str(fault) and "unset FACTORY_DATA" in str(fault)
     changed(recipe, "$data_dir/exams.txt", "exams.txt")
     assert build(recipe)  # a wrong folder that nothing reads from does no harm
 

@@ -84,6 +84,10 @@ def test_check_as_json_names_what_is_refused(made):
     [
         ("unknown", "licence unknown: its terms are not known, which counts as not permitted"),
         ("'Apache-2.0, academic use only by its readme'", "academic use only by its readme: not for commercial use"),
+        (
+            "CC-BYNC-4.0",
+            "not permitted (it is not in the table and counts as unknown; nearest: CC-BY-NC-4.0); it flows into",
+        ),
         ("'MIT, with a rider'", "licence MIT, with a rider: its terms are not known, which counts as not permitted"),
     ],
 )
@@ -221,6 +225,13 @@ def test_rows_made_of_rows_under_unknown_terms_are_told(made):
         "note: bound: licence unknown: whether rows may be made from its rows is not known, and translate would\n"
         in said.err
     )
+
+
+def test_a_licence_that_may_be_mistyped_is_told_in_check_and_plan(made):
+    bench = made("CC-BY-NCC-4.0", "[]")
+    line = "sources.bound: licence 'CC-BY-NCC-4.0' is not in the table and counts as unknown; nearest: CC-BY-NC-4.0"
+    assert f"  note: {line}\n" in bench.factory("check", "small.yaml").err
+    assert json.loads(bench.factory("plan", "small.yaml", "--json").out)["notes"] == [line]
 
 
 def test_the_writers_terms_are_told_and_loudly_where_they_matter(made):

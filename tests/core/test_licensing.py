@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langmill.licensing.licenses import conflicts, strictest, table, terms, union
+from langmill.licensing.licenses import conflicts, strictest, table, terms, union, unlisted
 from langmill.licensing.writers import terms_of, writer_terms
 from langmill.report.cards import _front_license
 from langmill.rows import Chat, Origin, Row
@@ -128,6 +128,32 @@ def test_words_behind_a_name_make_it_stricter(license: str, commercial: bool | N
 )
 def test_expressions_of_several_licences(license: str, commercial: bool | None, derivatives: bool | None) -> None:
     assert (terms(license).commercial, terms(license).derivatives) == (commercial, derivatives)
+
+
+@pytest.mark.parametrize(
+    ("license", "nearest"),
+    [
+        ("CC-BY-NCC-4.0", "CC-BY-NC-4.0"),
+        ("CC BYNC 4.0", "CC-BY-NC-4.0"),
+        ("MITT", "MIT"),
+        ("apahce-2.0", "Apache-2.0"),
+        ("odc-byy", "ODC-By"),
+        ("ask the author", ""),
+    ],
+)
+def test_a_licence_that_may_be_mistyped_is_told_with_the_nearest(license: str, nearest: str) -> None:
+    assert unlisted(license) == "is not in the table and counts as unknown" + (
+        f"; nearest: {nearest}" if nearest else ""
+    )
+    assert not terms(license).known, "a guess is told, and not used"
+
+
+@pytest.mark.parametrize(
+    "license",
+    ["unknown", "Unknown", "MIT AND unknown", "MIT", "MIT, with a rider", "CC-BY-NC-4.0", "academic use only"],
+)
+def test_nothing_is_told_of_licences_that_are_known_or_said_to_be_unknown(license: str) -> None:
+    assert unlisted(license) == ""
 
 
 def test_every_family_is_whole_and_no_spelling_stands_for_two() -> None:

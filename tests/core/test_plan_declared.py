@@ -134,6 +134,26 @@ def test_what_rests_on_declared_counts_is_marked(empty):
     assert told["resting"] == ["exams", "answers", "reasons"]
 
 
+def test_examples_before_questions_about_absent_sets_are_stand_ins(empty):
+    """In languages of which no row is there at all."""
+    headqa, casimedicos = (f", expect: {{rows: {{train: {n}, test: {m}}}}}" for n, m in ((2657, 2742), (434, 63)))
+    path = written(empty, empty / "data", headqa=headqa, casimedicos=casimedicos)
+    asked = path.read_text()
+    bare = planned(path)
+    path.write_text(asked.replace("max_tokens: 500}", "max_tokens: 500, shots: 3}"))
+    found = planned(path)
+    assert not [exam.why for exam in found.examinations if exam.why]
+    plain, longer = (
+        {cost.language: cost for cost in one.steps if cost.dataset.startswith("eval ")} for one in (bare, found)
+    )
+    assert set(longer) == set(plain) == {"en", "es", "fr"}
+    for language, cost in longer.items():
+        assert cost.calls == plain[language].calls
+        assert 2 < cost.prompt_tokens.high / plain[language].prompt_tokens.high < 12, "three more items, each answered"
+    path.write_text(asked.replace("max_tokens: 500}", "max_tokens: 500, shots: 32}"))
+    assert not [exam.why for exam in planned(path).examinations if exam.why], "each stand-in is many rows"
+
+
 def test_a_plan_of_sources_that_declare_nothing_is_as_before(empty):
     found = planned(written(empty, empty / "data"))
     assert (found.steps, found.declared, found.resting) == ([], {}, ())

@@ -141,7 +141,7 @@ def test_paper_checks_offline_and_lists_what_is_absent(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "FACTORY_DATA": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "absent: 16 of 19 sources" in done.stderr
-    assert "to be had, all 6: MMedBench.zip" in done.stderr and "the recipe does not say" not in done.stderr
+    assert "where to get these 6: MMedBench.zip" in done.stderr and "the recipe does not say" not in done.stderr
     assert f"{tmp_path}/MMedBench/T*/English.jsonl" in done.stderr
     assert "MMedBench.zip of the Hugging Face data set Henrychur/MMedBench, unpacked" in done.stderr
 

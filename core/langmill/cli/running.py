@@ -106,7 +106,7 @@ def check(recipe: Recipe, profile: Profile = None, set_: Sets = None, json_: Jso
 
     assembly = assembled(recipe, profile, set_)
     absent, unready, unable = assembly.absent(), assembly.unready(), all_unable(assembly)
-    said, refused = notes(assembly), [str(one) for one in refusals(assembly)]
+    said, refused = [*assembly.foreign(), *notes(assembly)], [str(one) for one in refusals(assembly)]
     if json_:
         missing = [item.facts() for item in absent]
         lacks = {"absent": missing, "unready": unready, "unable": unable}

@@ -15,7 +15,7 @@ from langmill.api import Augmenter, Loader
 from langmill.disk.store import RunFolder
 from langmill.errors import RecipeError
 from langmill.licensing.carried import of_base, of_rows, of_stage
-from langmill.licensing.licenses import Terms, listed, terms, union
+from langmill.licensing.licenses import Terms, listed, terms, union, unlisted
 from langmill.recipe.assembly import Assembly
 from langmill.recipe.dataset_plan import StepPlan
 
@@ -72,7 +72,8 @@ def _source(assembly: Assembly, name: str, loader: Loader, used: Sequence[str]) 
 def _not_commercial(its: Terms) -> str:
     if its.known:
         return "not for commercial use"
-    return "its terms are not known, which counts as not permitted"
+    said = unlisted(its.license)
+    return "its terms are not known, which counts as not permitted" + (f" (it {said})" if said else "")
 
 
 def changing(assembly: Assembly, dataset: str, loader: Loader) -> list[StepPlan]:

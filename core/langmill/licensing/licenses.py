@@ -6,6 +6,7 @@ is not for commercial use.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -129,6 +130,24 @@ def terms(license: str) -> Terms:
     """The terms behind a licence as a source writes it: an SPDX id or expression (AND, OR), a usual spelling, the address of its text,
     several names in a row, words behind a name."""
     return replace(_read(_tidy(license)), license=license)
+
+
+def unlisted(license: str) -> str:
+    """What to say of a licence that nothing is known of, and that does not say so itself; with the nearest name, if one is near, since it
+    may be mistyped. Empty for all others."""
+    plain, its = _plain(_tidy(license)), terms(license)
+    if its.known or its.family or not plain or "unknown" in plain.split("-"):
+        return ""
+    version = found[0] if (found := _VERSION.search(plain)) else ""
+    bare = plain.removesuffix(version)
+    near = [
+        name
+        for one, cutoff in ((plain, 0.8), (bare, 0.66))
+        for name in difflib.get_close_matches(one, table(), 1, cutoff)
+    ]
+    spdx = table()[near[0]].spdx if near else ""
+    name = spdx if _VERSION.search(spdx) else spdx + version
+    return "is not in the table and counts as unknown" + (f"; nearest: {name}" if spdx else "")
 
 
 def _tidy(license: str) -> str:

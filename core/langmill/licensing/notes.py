@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from langmill.api import Augmenter
 from langmill.licensing.gate import changing, flows
-from langmill.licensing.licenses import conflicts, listed, terms
+from langmill.licensing.licenses import conflicts, listed, terms, unlisted
 from langmill.licensing.writers import WriterTerms, terms_of
 from langmill.recipe.assembly import Assembly
 
@@ -14,8 +14,8 @@ LOUD = "READ THIS BEFORE ANY COMMERCIAL USE"
 
 
 def licence_notes(assembly: Assembly) -> list[str]:
-    """A line for each pair of licences that no one licence fits, with the data sets that have both, and for each source from which
-    rows are made though nobody knows whether its licence permits that."""
+    """A line for each source with a licence that is not in the table, for each pair of licences that no one licence fits, with the data
+    sets that have both, and for each source from which rows are made though nobody knows whether its licence permits that."""
     met: dict[str, list[str]] = {}
     unsure: dict[str, list[str]] = {}
     for dataset, sources in flows(assembly).items():
@@ -25,7 +25,12 @@ def licence_notes(assembly: Assembly) -> list[str]:
             loader = assembly.sources[name]
             if terms(loader.license).derivatives is None and (steps := changing(assembly, dataset, loader)):
                 unsure.setdefault(name, []).extend(step.use for step in steps)
-    lines = [f"{line} (in {listed(datasets)}); each row keeps its own" for line, datasets in met.items()]
+    lines = [
+        f"sources.{name}: licence '{loader.license}' {said}"
+        for name, loader in assembly.sources.items()
+        if (said := unlisted(loader.license))
+    ]
+    lines += [f"{line} (in {listed(datasets)}); each row keeps its own" for line, datasets in met.items()]
     return lines + [
         f"{name}: licence {assembly.sources[name].license}: whether rows may be made from its rows is not known, and "
         f"{listed(list(dict.fromkeys(uses)))} would"

@@ -7,10 +7,10 @@ not known before it did: a judge's prompt is counted with an answer as short and
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from langmill.api import EvalContext, Evaluator, MissingInput, Question, Row, RowFault
+from langmill.api import EvalContext, Evaluator, MissingInput, Question, Row, RowFault, Split
 from langmill.calls.silent import Notes, silenced
 from langmill.errors import LanguageNotWritten
 from langmill.evaluation.answers import asked as hash_of
@@ -19,6 +19,7 @@ from langmill.evaluation.rows import chosen_rows, context_of, questions_of
 from langmill.ledger.ledger import Call
 from langmill.plan.walk import TRIES, Group, Walk, prompt_of
 
+EXAMPLES = 32  # rows at most that one stand-in is read as: nobody asks for more examples before a question
 WEIGHTS_TOKENS = 256  # longest answer of weights whose evaluation names no bound: assumed for a judge's prompt
 
 
@@ -219,8 +220,25 @@ def _exam(walk: Walk, number: int, name: str, evaluator: Evaluator, context: Eva
             room = max(0.0, min(weight, evaluator.limit - sum(row.language == language for row in there)))
         made |= {item.long.id: (item.weight * room / weight, item.share) for item in mine if room}
     rows = [*there, *(item.long for item in ahead if item.long.id in made)]
+    context = _reading_ahead(walk, evaluator, context)
     questions = questions_of(evaluator, rows, context)
     return _Exam(walk, number, name, evaluator, context, {row.id: row for row in rows}, made, questions)
+
+
+def _reading_ahead(walk: Walk, evaluator: Evaluator, context: EvalContext) -> EvalContext:
+    """A context whose data sets have their stand-ins as well, each as often as rows it stands for, by turns in its shortest and its
+    longest form: examples before questions are chosen of them. The split that is asked has none: they share their words with all
+    others, so that every example would be a near copy of one."""
+
+    def rows(dataset: str, split: Split | None) -> Iterator[Row]:
+        yield from context.rows(dataset, split)
+        if (dataset, split) == (evaluator.data, evaluator.split):
+            return
+        for item in walk.made.get(dataset, ()):
+            for number in range(max(1, min(EXAMPLES, round(item.weight)))) if split in (None, item.long.split) else ():
+                yield replace(item.short if number % 2 else item.long, id=f"{item.long.id}#{number}")
+
+    return replace(context, rows=rows)
 
 
 async def _noted(reply: Awaitable[object]) -> None:

@@ -20,6 +20,7 @@ from langmill.licensing.gate import refuse
 from langmill.licensing.notes import notes
 from langmill.parts.contexts import held_against
 from langmill.pipeline.expected import held_against as beside_expected
+from langmill.pipeline.expected import lost
 from langmill.pipeline.segments import Loaded, Workshop
 from langmill.plan.ahead import Made
 from langmill.plan.declared import declared
@@ -68,15 +69,16 @@ class StepCost:
 
 @dataclass
 class Planned:
-    """The plan: rows by source and language, how many sources the recipe has, which of them differ from what is declared, what
-    is absent (with declared counts); of the absent ones the rows that the plan reckons with (``declared``), those that declare none
-    (``uncounted``), those whose rows are dealt out over all languages (``dealt``), the data sets that rest on them (``resting``);
-    what is to be said of licences and writers, what training lacks on this machine, what keeps
-    models from answering, the steps that ask a model, what is skipped and how often, models without a price by their name in the
+    """The plan: rows by source and language, what of each source was ``lost`` (rejected or skipped, by reason), how many sources there
+    are, which of them differ from what is declared, what is absent (with declared counts); of the absent ones the rows that the plan
+    reckons with (``declared``), those that declare none (``uncounted``), those whose rows are dealt out over all languages (``dealt``),
+    the data sets that rest on them (``resting``); what is to be said of licences and writers, what training lacks on this machine, what
+    keeps models from answering, the steps that ask a model, what is skipped and how often, models without a price by their name in the
     recipe, the recipe's own cap, the seconds in all but training and the examination of weights, what the stages of training take, what
     evaluations ask, and what a person should be told about the ledger, if anything."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    lost: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     sources: int = 0
     differing: dict[str, str] = field(default_factory=dict)
     absent: tuple[Absent, ...] = ()
@@ -122,7 +124,7 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
         absent=assembly.absent(),
         unready=assembly.unready(),
         unable=all_unable(assembly),
-        notes=notes(assembly),
+        notes=[*assembly.foreign(), *notes(assembly)],
     )
     gone = {item.name for item in planned.absent}
     idle = {item.place for item in planned.absent if not item.name}  # steps that a file is missing to
@@ -142,6 +144,7 @@ async def plan(assembly: Assembly, limit: int | None = None) -> Planned:
         walk.made, walk.declared = dict(ahead.made), set(ahead.made)
         for name, loaded in sources.items():
             planned.rows[name] = walk.read(loaded)
+            planned.lost[name] = lost(loaded)
             if told := beside_expected(assembly.sources[name].expect, loaded).difference:
                 planned.differing[name] = told
         planned.declared = {name: _by_language(made) for name, made in ahead.made.items()}
@@ -250,6 +253,7 @@ def facts(planned: Planned) -> dict[str, Any]:
     """The plan for programs. Ranges are {low, high}, money is in US dollars."""
     return {
         "rows": planned.rows,
+        "lost": planned.lost,
         "differing": planned.differing,
         "absent": [item.facts() for item in planned.absent],
         "declared": planned.declared,

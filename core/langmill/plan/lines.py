@@ -9,6 +9,7 @@ from functools import reduce
 from textwrap import wrap
 
 from langmill.api import Reach, Room, StageForecast
+from langmill.pipeline.expected import lost_words
 from langmill.plan.estimate import FAST, NOTHING, SLOW, Span
 from langmill.plan.evaluations import ExamForecast
 from langmill.plan.forecast import Planned, StepCost
@@ -24,7 +25,9 @@ FAR = 4  # times a device's memory from which on nobody asks what to change
 def lines(planned: Planned) -> list[str]:
     """What is to be told about the ledger, sources, then each data set's steps by language, then what it all comes to."""
     out = planned.notice.splitlines()
-    out += [_source(source, by_language) for source, by_language in planned.rows.items()]
+    for source, by_language in planned.rows.items():
+        out.append(_source(source, by_language))
+        out += [folded for line in lost_words(planned.lost.get(source, {})) for folded in _folded(f"  {line}")]
     out += [f"{source}: {told}" for source, told in planned.differing.items()]
     out += absent_lines(planned.absent, planned.sources)
     out += [folded for line in _declared(planned) for folded in _folded(line)]
@@ -40,7 +43,7 @@ def lines(planned: Planned) -> list[str]:
 
 def _source(source: str, by_language: dict[str, int]) -> str:
     listed = "  ".join(f"{language} {n:,}" for language, n in by_language.items())
-    return f"{source}: {sum(by_language.values()):,} rows   {listed}"
+    return f"{source}: {sum(by_language.values()):,} rows   {listed}".rstrip()
 
 
 def _declared(planned: Planned) -> Iterable[str]:

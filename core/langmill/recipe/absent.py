@@ -110,7 +110,7 @@ def told(items: Sequence[Absent], sources: int) -> list[str]:
     for home, some in homes.items():
         blocks += [line for item in some for line in item.lines()]
         blocks.append(
-            f"  to be had{f', all {len(some)}' * (len(some) > 1)}: {home or 'the recipe does not say (home:)'}"
+            f"  where to get {f'these {len(some)}' if len(some) > 1 else 'it'}: {home or 'the recipe does not say (home:)'}"
         )
     blocks += [str(item) for item in rest]
     blocks += [_FOLDER] * any(item.name and not item.tried for item in items) + [_HINT] * any(

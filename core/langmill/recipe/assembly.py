@@ -80,6 +80,15 @@ class Assembly:
         ]
         return tuple(absent((place, part, self.context(place)) for place, part in parts))
 
+    def foreign(self) -> list[str]:
+        """A line for each source whose records are all said to be in a language that the recipe does not have: they are skipped."""
+        said = {name: getattr(loader, "language", None) for name, loader in self.sources.items()}
+        return [
+            f"sources.{name}.language: '{code}' is none of the recipe's languages ({', '.join(self.packs)}): its records are skipped"
+            for name, code in said.items()
+            if isinstance(code, str) and code not in self.packs
+        ]
+
     def unready(self, *, offline: bool = False) -> list[str]:
         """A line for each thing that training lacks on this machine, as far as its trainer can tell before it begins."""
         if self.trainer is None:
@@ -386,4 +395,6 @@ class _Assembler:
             self.data_dir = Path(text).absolute()
             wanted = any(loader.path.startswith("$data_dir") for loader in sources.values())
             if wanted and not self.data_dir.is_dir():
-                self.faults.append(Fault(DATA_DIR, None, "", f"there is no folder {self.data_dir}"))
+                way = f"make it (mkdir -p {self.data_dir}) to see what is absent, or unset {DATA_DIR}"
+                text = f"there is no folder {self.data_dir}: name the folder that holds the public sets, {way}"
+                self.faults.append(Fault(DATA_DIR, None, "", text))

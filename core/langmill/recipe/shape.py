@@ -44,6 +44,8 @@ def _worded(item: ErrorDetails, model: type[BaseModel], loc: Loc) -> str:
     if kind == "withheld":  # what was found may be a secret
         return item["msg"]
     message = re.sub(r"^(Input|String|Value|Dictionary|Tuple|List) should( be)?", "must\\2", item["msg"])
+    if str(context.get("pattern", "")).startswith(_CODE):
+        message = "must be a language code such as en"
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)
     message = f"found {described(item['input'])}: {message}"
@@ -72,6 +74,7 @@ def described(value: Any) -> str:
             return type(value).__name__
 
 
+_CODE = "^[a-z]{2,3}"  # how the patterns of language codes begin
 _WORDS = {
     "Value error, ": "",
     "Assertion failed, ": "",

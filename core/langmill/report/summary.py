@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langmill.disk.store import RunFolder
+from langmill.disk.tables import read_rejects
 from langmill.errors import MissingInput
 from langmill.parts import training
 from langmill.parts.evaluation import ALL
@@ -69,6 +70,7 @@ def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
                     f"{reason} {n:,}" for reason, n in sorted(data[what].items(), key=lambda item: -item[1])
                 )
                 yield f"  {what}: {listed}"
+        yield from _first_rejects(store, name)
     for stage, done in facts["stages"].items():
         told = training.result(store, stage).told if done else []
         losses = [f"{words} {ends.first:.3f} -> {ends.last:.3f}" for words, ends in told]
@@ -83,6 +85,17 @@ def summary_lines(assembly: Assembly, store: RunFolder) -> Iterator[str]:
     if any(llm.demonstration for llm in assembly.models.values()):
         yield "the writing model is fit for demonstration only: this run shows the way through, not quality"
     yield f"report: {store.report}" if store.report.exists() else f"folder: {store.root}"
+
+
+def _first_rejects(store: RunFolder, dataset: str) -> Iterator[str]:
+    """Of each source with rejects the first one: its detail says what a count can not."""
+    told = set()
+    for path in sorted((store.dataset(dataset) / "rejected").glob("*-read-*.parquet")):
+        first = next(iter(read_rejects(path)), None)
+        if first and first.source not in told:
+            told.add(first.source)
+            detail = f": {first.detail}" if first.detail else ""
+            yield from _wrapped(f"{first.source}, the first reject: {first.record}: {first.reason}{detail}", "  ")
 
 
 def left_words(left: Mapping[str, Any]) -> str:

@@ -166,7 +166,8 @@ class ChoiceAccuracy(Evaluator):
         name, languages = self.shots_from or self.data, {row.language for row in asked}
         whole = [row for row in context.rows(self.data, self.split) if isinstance(row.body, Choice)]
         whole = [row for row in whole if row.language in languages]
-        found = examples_for(whole, context.rows(name, "train"), self.shots, context.seed_for("shots"))
+        # A plan asks rows that are not there yet, maybe in languages of which no row is.
+        found = examples_for(whole, context.rows(name, "train"), self.shots, context.seed_for("shots"), languages)
         if few := told(found, self.shots):
             raise MissingInput(
                 f"{context.place}.shots: {self.shots} examples are asked for, and '{name}' has too few that give nothing away: "

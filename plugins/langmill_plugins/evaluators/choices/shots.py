@@ -24,15 +24,17 @@ class Examples(NamedTuple):
     """Rows of the pool, among those looked at, that are of an asked row's family or a near copy of one."""
 
 
-def examples_for(asked: Sequence[Row], pool: Iterable[Row], count: int, seed: int) -> dict[str, Examples]:
-    """``count`` rows of the pool for each language that is asked, fewer where no more are safe; the first ones by a hash of the seed
+def examples_for(
+    asked: Sequence[Row], pool: Iterable[Row], count: int, seed: int, languages: Iterable[str]
+) -> dict[str, Examples]:
+    """``count`` rows of the pool for each of the languages, fewer where no more are safe; the first ones by a hash of the seed
     and the id, so that all rows of a language are asked behind the same ones, whichever of them are asked.
 
     Never one of an asked row's family in any language; never a near copy of an asked row of its own language: the same question (of
     40 letters or more), the same question and options, or half of an asked item's pieces of 12 letters.
     """
     families = {row.family for row in asked}
-    by_language: dict[str, list[tuple[bytes, Row]]] = {row.language: [] for row in asked}
+    by_language: dict[str, list[tuple[bytes, Row]]] = {language: [] for language in sorted(languages)}
     pools: Counter[str] = Counter()
     for row in pool:
         if row.language in by_language and isinstance(row.body, Choice):
