@@ -6,14 +6,20 @@ at all of them most of the rows would be kept with a wrong key.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from langmill.api import RecipeError
 
 
+@dataclass
 class Keys:
-    """The number keys of one source, as its records have them."""
+    """The number keys of one source, as its records have them: what they are counted from, whether one is past the last option, the
+    least and the greatest key, and the least and the greatest number of options."""
 
-    def __init__(self) -> None:
-        self.first, self.last, self.keys, self.options = 0, False, set[int](), set[int]()
+    first: int = 0
+    last: bool = False
+    keys: set[int] = field(default_factory=set)
+    options: set[int] = field(default_factory=set)
 
     def add(self, key: int, options: int, first: int) -> None:
         """A record's key, counted from ``first``, of so many options."""
